@@ -1,6 +1,6 @@
 """Fieldfare: institutions learn together, and only bounded, noised, masked sums leave them.
 
-For whoever works in Python, on one machine (docs/api.md):
+For users of Python, on one machine (docs/api.md):
 
     study = fieldfare.Study.draft(frame, label="fraud", public_sample=True)
     found = fieldfare.simulate(study, frame, institutions=5)

@@ -1,4 +1,4 @@
-"""What `fieldfare` itself offers to whoever works in Python: a few names, listed in its `__all__`.
+"""What `fieldfare` itself offers to a user of Python: a few names, listed in its `__all__`.
 
 Imports everything; loaded when one of those names is first used.
 """

@@ -241,7 +241,7 @@ def serve_console(
 
     It shows alerts, how studies and budget stand, and signs who decided. It makes no key, writes
     no ledger and opens no record; a casework folder has none of them. On a terminal it begins with
-    a link for whoever never enrolled and has none that counts.
+    a link for a person who never enrolled and has no valid link.
     """
     run_console(institution_room(home, accounts), listen, at, typer.echo, links=sys.stdout.isatty())
 

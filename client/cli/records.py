@@ -94,7 +94,7 @@ def records_check(
 def _compare_ids(home: Home, plan: Study, report: RecordsCheck, key: bytes) -> None:
     """Say whether units have the ids of the study's first answer, where there was one.
 
-    Whoever may not read the ledger is told that they were not compared.
+    A user who may not read the ledger sees that they were not compared.
     """
     try:
         change = change_since(home, plan, report.ids, key)
@@ -112,7 +112,7 @@ def _compare_ids(home: Home, plan: Study, report: RecordsCheck, key: bytes) -> N
 def _compare(path: Path, plan: Study, found: RecordsProfile) -> None:
     """Say what moved since an earlier day, and keep counts for the next time.
 
-    Whoever may read the home only is told that they are not kept.
+    A user who may only read the home sees that they are not kept.
     """
     then = earlier_profile(path, plan, found)
     if then is not None:

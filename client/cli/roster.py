@@ -431,7 +431,7 @@ def _meaning(found: Sequence[MemberStanding], tolerance: int, needed: int) -> li
     lines = [
         f"This is at t = {tolerance}; with a larger t, t + 1 members have to vouch for a key.",
         f"A study must withstand {counted(tolerance, 'colluder')} beside each unknown key;",
-        "whoever runs the coordinator, where a member does, is one of its t.",
+        "a member that runs the coordinator is one of its t.",
     ]
     if not missing:
         return ["Every key is known here.", *lines]

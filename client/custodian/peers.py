@@ -167,7 +167,7 @@ class Peers:
         if self.ledger.run_state(LEDGER_STATE, LEFT) is not None:
             raise LedgerError(
                 "this institution has left: it signed its last answer, so it opens nothing more; "
-                "whoever comes back joins with a new home"
+                "a member that comes back joins with a new home"
             )
         shown = shown_position(self.ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
         if shown is not None and not self.ledger.accounts_for(shown):

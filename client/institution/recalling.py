@@ -91,7 +91,7 @@ def leave(institution: Institution, *, user: str, reason: str) -> None:
 
 
 def last_answer(institution: Institution, passphrase: bytes | None) -> bytes:
-    """Return the last answer to whoever asks later, signed, of an institution that has left.
+    """Return the last answer for later questions, signed, of an institution that has left.
 
     Raises:
         KeysError: the identity cannot be loaded.

@@ -1,7 +1,7 @@
 """The node's own report of its state: a small file beside its settings.
 
 The node runs in the outer zone, perhaps as another user, and can be asked nothing: it opens
-no port. So it writes down what it sees, for whoever may read it. While the node lives it holds
+no port. So it writes down what it sees, for users who may read it. While the node lives it holds
 a lock on the file, which ends with it, also after a kill: what a dead node wrote is known as
 that. Nothing secret is in it.
 """

@@ -37,7 +37,7 @@ class RankedUnits:
     Attributes:
         units: without those on the suppression list.
         scores: float64 (units,), log-odds.
-        ranks: int64 (units,), 1 for whoever is looked at first.
+        ranks: int64 (units,), 1 for the unit that is reviewed first.
     """
 
     units: ScorableUnits

@@ -213,7 +213,7 @@ def ranks(
     ties: Sequence[int] | NDArray[np.uint64],
     tiers: NDArray[np.int8] | None = None,
 ) -> NDArray[np.int64]:
-    """Return int64 (units,): 1 for whoever is looked at first.
+    """Return int64 (units,): 1 for the unit that is reviewed first.
 
     Args:
         scores: float64 (units,), the higher the sooner.

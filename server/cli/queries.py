@@ -334,7 +334,7 @@ def head_lines(own: PricedGroup, institutions: int) -> Iterator[str]:
 
 def errors_table(own: PricedGroup) -> Table:
     """Return each question's cost, expected error and smallest count."""
-    numbers = ("mu^2", "cells", "expected error", "told from 0")
+    numbers = ("mu^2", "cells", "expected error", "distinct from 0")
     found = table(("question", "kind", "of", *numbers), numbers=numbers)
     for one in own.questions:
         for index, expected in enumerate(one.expected):

@@ -42,7 +42,7 @@ class WatchedRun:
 
     Attributes:
         summary: everything that commands show of it.
-        restarts: how it was carried on without a person.
+        restarts: how it was resumed without a person.
         due: when it goes on by itself; None: it does not.
     """
 
@@ -65,7 +65,7 @@ class WatchedRun:
 
     @property
     def by_itself(self) -> str:
-        """How it is carried on without a person, in words; may be nothing."""
+        """How it is resumed without a person, in words; may be nothing."""
         times, inspected = self.restarts.automatic, self.summary.inspected
         parts = [f"resumed {times} of at most {MOST} times"] if times else []
         broken = inspected.life is Life.INTERRUPTED or inspected.row.state is RunStatus.FAILED

@@ -257,7 +257,7 @@ class Record:
         """Note what an institution did last, for those who watch."""
 
     def note_lost(self, institutions: Collection[str], *, debited: bool) -> None:
-        """Note an attempt that these let die; `debited`: others paid for it."""
+        """Note a failed attempt that these caused; `debited`: others paid for it."""
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
         """Note what an institution says to the study, and its signed approval if it gave one."""

@@ -254,7 +254,7 @@ class SecureSums:
         return ", ".join(f"{name}: {reason}" for name, reason in sorted(self.lost.items())) or "-"
 
     def _request(self, terms: ReleaseTerms, step: int, attempt: int, parameters: bytes) -> Request:
-        """Write R for whoever is there."""
+        """Write R for the institutions that are there."""
         federation, geometry = self.federation, self._geometry(terms.kind)
         return written_request(
             federation.agreed,

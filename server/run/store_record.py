@@ -222,7 +222,7 @@ class RunRecord(Record):
             self._put_last(replies if costs else {})
 
     def note_lost(self, institutions: Collection[str], *, debited: bool) -> None:
-        """Count an attempt that these let die, and say so."""
+        """Count a failed attempt that these caused, and say so."""
         run = self.facts.run
         with self.store.together():
             self.store.add_losses(run, institutions, debited=debited)

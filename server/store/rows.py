@@ -85,7 +85,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Restarts:
-    """How a run is carried on without a person.
+    """How a run is resumed without a person.
 
     Attributes:
         automatic: how often it was resumed by itself since a person started or resumed it.
@@ -102,7 +102,7 @@ class Restarts:
 
 @dataclass(frozen=True)
 class LostAttempts:
-    """The attempts that one institution let die, because its answer did not come or did not fit.
+    """The failed attempts that one institution caused: its answer did not come or did not fit.
 
     Attributes:
         of_run: in one run.
@@ -132,9 +132,9 @@ def said_of_losses(name: str, lost: LostAttempts) -> str:
     paid = f", {lost.debited} of them debited to the others" if lost.debited else ""
     ever = f", {lost.ever} in all runs" if lost.ever > lost.of_run else ""
     return (
-        f"{name} let {counted(lost.of_run, 'attempt')} die{paid}{ever}: ask its people whether its "
-        "custodian runs and answers within the study's deadline; if it goes on, publish a roster "
-        "without it: fieldfare coordinator remove"
+        f"{name} caused {counted(lost.of_run, 'failed attempt')}{paid}{ever}: "
+        "ask its people whether its custodian runs and answers within the study's deadline; if it "
+        "goes on, publish a roster without it: fieldfare coordinator remove"
     )
 
 

@@ -13,9 +13,9 @@ checkpoints   what the next process of a run starts from, replaced with every st
 heads         the log's newest signed head, and each institution's newest co-signature
 head_log      every head that was signed, of all runs, each with a signed checkpoint over them
 cosigned_heads  what witnesses signed of those checkpoints
-restarts      how each run is carried on without a person
+restarts      how each run is resumed without a person
 statuses      what each institution last did in a run
-losses        how many attempts of a run each institution let die
+losses        how many failed attempts of a run each institution caused
 metrics       what a run released of its model's quality
 approvals     what each institution last said to a study
 last_replies  the newest signed reply of each institution, over all runs

@@ -215,10 +215,10 @@ class TranscriptTables(Tables):
 
 
 class RestartTables(Tables):
-    """How runs are carried on without a person. Failures of the file or the disk are RunErrors."""
+    """How runs are resumed without a person. Failures of the file or the disk are RunErrors."""
 
     def restarts(self, run: str) -> Restarts:
-        """Return how a run was carried on so far."""
+        """Return how a run was resumed so far."""
         found = self._database.rows(
             "SELECT automatic, begun, not_before, needs_person FROM restarts WHERE run = ?", run
         )
@@ -279,7 +279,7 @@ class NewsTables(Tables):
         return {name: (text, from_micros(time)) for name, text, time in found}
 
     def add_losses(self, run: str, institutions: Iterable[str], *, debited: bool) -> None:
-        """Count one more attempt that these let die; `debited`: others paid for it."""
+        """Count one more failed attempt that these caused; `debited`: others paid for it."""
         self._database.many(
             "INSERT INTO losses (run, institution, attempts, debited) VALUES (?, ?, 1, ?)"
             " ON CONFLICT (run, institution) DO UPDATE SET attempts = attempts + 1,"
@@ -299,7 +299,7 @@ class NewsTables(Tables):
         return {name: LostAttempts(*counts) for name, *counts in found}
 
     def lost_attempts(self) -> Mapping[str, int]:
-        """Return how many attempts each institution let die in all runs, most first."""
+        """Return how many failed attempts each institution caused in all runs, most first."""
         found = self._database.rows(
             "SELECT institution, sum(attempts) FROM losses GROUP BY institution"
             " ORDER BY sum(attempts) DESC, institution"

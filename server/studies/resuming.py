@@ -60,7 +60,7 @@ class RunSituation:
     Attributes:
         row: its row.
         life: whether a process works on it.
-        restarts: how it was carried on so far.
+        restarts: how it was resumed so far.
         carried: whether the study's spare releases and budget carry it on.
         alone: whether no other run of its study is open, or newer.
     """
@@ -194,7 +194,7 @@ def _carried_on(coordinator: "OpenCoordinator", run: RunSituation, now: datetime
             coordinator.store, coordinator.control, coordinator.bundle, name, now, automatic=True
         )
     except FieldfareError as error:
-        return f"run {name}: not carried on: {error}"
+        return f"run {name}: not resumed: {error}"
     if run.life is Life.SCHEDULED:
         return f"run {name}: begun as it was asked for, not before {_said(run.restarts.not_before)}"
     return f"run {name}: resumed by itself, {run.restarts.automatic + 1} of at most {MOST} times"

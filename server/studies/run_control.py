@@ -153,7 +153,7 @@ def stop(
         sleep(POLL_SECONDS)
     if seen.life is Life.UNKNOWN:
         raise RunError(
-            f"run {run} will stop when it is carried on; {seen.note}: repeat this when the "
+            f"run {run} will stop when it is resumed; {seen.note}: repeat this when the "
             "SuperLink runs"
         )
     if seen.row.flower_run is not None:

@@ -76,7 +76,7 @@ class RunSummary:
         promise: privacy; None where the study's file is gone.
         metrics: the released metrics, parsed; empty where noise hid everything, None before.
         institutions: what each last did and when; None for one that was not heard.
-        losses: attempts that an institution let die, for those that did.
+        losses: failed attempts that an institution caused, for those that did.
         seconds_left: of training, None where nothing is known.
         now: the moment.
     """
@@ -161,7 +161,8 @@ def line(summary: RunSummary) -> str:
         if said is not None and said[0] not in _GOOD
     ]
     problems += [
-        f"{name} let {counted(lost.of_run, 'attempt')} die" for name, lost in summary.losses.items()
+        f"{name} caused {counted(lost.of_run, 'failed attempt')}"
+        for name, lost in summary.losses.items()
     ]
     return plain(", ".join([*parts, *problems]), 4 * MOST_TEXT)
 

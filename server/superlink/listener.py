@@ -2,7 +2,7 @@
 
 uvicorn counts all connections as one crowd, waits for the head of a request for ever, and is told
 who calls only after TLS. Here a connection is counted by its address before it costs a handshake,
-and hung up on as `connections` says. Behind a proxy that the settings name, the address is the one
+and closed as `connections` says. Behind a proxy that the settings name, the address is the one
 that the proxy says.
 """
 
@@ -176,8 +176,8 @@ class GuardedServer(OneOfSeveral):
         address = address_of(peer)
         if self._flood.admits(address, 1, time.monotonic()):
             log.warning(
-                "%s: expected few connections of nobody known, found more than it may hold: the "
-                "oldest are hung up on; let only members' addresses in at your firewall "
+                "%s: expected few connections from unknown keys, found more than it may hold: the "
+                "oldest are closed; let only members' addresses in at your firewall "
                 "(docs/coordinator.md)",
                 address,
             )

@@ -204,7 +204,7 @@ async def _renew(terms: SuperlinkTerms, context: ssl.SSLContext) -> None:
 def shown_from_now_on(
     terms: SuperlinkTerms, context: ssl.SSLContext, shown: bytes, now: datetime
 ) -> bytes:
-    """Renew the certificate where that is due, and show the newest to whoever connects next.
+    """Renew the certificate where that is due, and show the newest to new connections.
 
     Connections that are open go on. What `coordinator renew certificate` made is taken up alike.
 

@@ -21,7 +21,7 @@ RecoveryKeyOption = Annotated[
 def recovery_key(
     file: Annotated[Path, typer.Argument(help="A new file for the private half.")],
 ) -> None:
-    """Make a recovery key, offline: FILE opens backups, FILE.pub goes to whoever writes them."""
+    """Make a recovery key, offline: FILE opens backups, FILE.pub is for homes that write them."""
     made = RecoveryPrivate.generate()
     public = file.parent / (file.name + PUBLIC_SUFFIX)  # of a folder too, which is refused next
     create_private(file, made.content)

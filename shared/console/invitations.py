@@ -23,14 +23,14 @@ def link_lines(name: str, address: str, token: str) -> Iterator[str]:
     hours = int(LINK_LIVES.total_seconds()) // _HOUR
     yield f"{name} enrols here, once, within {hours} hours:"
     yield f"{address}{ENROL}?link={token}"
-    yield "Whoever opens it first sets the password and the second factor: hand it over safely."
+    yield "The first person to open it sets password and second factor: hand it over safely."
 
 
 def new_links(book: AccountBook, address: str, tell: Callable[[str], None]) -> Iterator[str]:
     """Make links for those who wait for one, and yield what is said of them.
 
     That is who has never enrolled and has no link that counts: nobody was given one, or its day is
-    over. For the terminal of whoever owns the console's folder, who may make links anyway.
+    over. For the terminal of the owner of the console's folder, who may make links anyway.
 
     Args:
         book: the accounts.

@@ -180,7 +180,7 @@ def _enrol_page(visit: Visit, problem: str = "") -> Response:
         raise PageRefusal(
             HTTPStatus.NOT_FOUND,
             "This link does not count: it was used, is older than a day, or is another one. "
-            "Whoever runs the console makes a new one.",
+            "The person who runs the console makes a new one.",
         )
     factor = factor_of(link, visit.token)
     return visit.page(

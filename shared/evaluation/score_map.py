@@ -26,7 +26,7 @@ LEAST_SLOPE: Final = 0.05
 STEEPEST: Final = 500.0  # exp of more overflows
 LEAST_UNITS: Final = 1.0
 MOST_UNITS: Final = 2.0**41  # of a study, and noise
-SLIGHT: Final = 1e-6  # a rate that is told from 0 and 1
+SLIGHT: Final = 1e-6  # a rate that is distinct from 0 and 1
 
 
 class Cut(StrEnum):

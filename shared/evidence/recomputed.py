@@ -101,7 +101,7 @@ def _first(read: TranscriptFile, kind: LeafKind) -> bytes:
 def auditors_facts(
     found: RecomputedRun, digest: str, software: SoftwareFacts, made: datetime
 ) -> EvidenceFacts:
-    """Return the facts of whoever has the transcript alone.
+    """Return the facts that the transcript alone shows.
 
     Args:
         found: the run.

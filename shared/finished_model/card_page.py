@@ -130,7 +130,7 @@ def card_page(
         card: checked against the two others (`check_card`).
         study: whose features the parameters belong to.
         parameters: float64 (entries,).
-        checks: of the card, by whoever draws the page.
+        checks: of the card, by the program that draws the page.
 
     Raises:
         ProtocolError: the card's time is none.
@@ -147,7 +147,7 @@ def card_sections(
         card: checked against the two others (`check_card`).
         study: whose features the parameters belong to.
         parameters: float64 (entries,).
-        checks: of the card, by whoever draws the page.
+        checks: of the card, by the program that draws the page.
 
     Raises:
         ProtocolError: the card's time is none.

@@ -13,7 +13,7 @@ from fieldfare.shared.party.file_form import Form, NumberPlace
 from fieldfare.shared.party.home_files import HomeFile, kind_of
 from fieldfare.shared.sqlite.versions import version_in
 
-MOST_READ: Final = 1024 * 1024  # of a file; a larger one is refused by whoever reads it
+MOST_READ: Final = 1024 * 1024  # of a file; a reader refuses a larger one
 MOST_LINE: Final = 64 * 1024
 MOST_KEPT: Final = 16_384  # files, at some 500 bytes each
 _HEADER_LENGTH: Final = 8  # safetensors

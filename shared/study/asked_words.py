@@ -1,4 +1,4 @@
-"""The questions of a study in plain words, for whoever proposes them and whoever approves them."""
+"""The questions of a study in plain words, for those who propose and approve them."""
 
 from collections.abc import Iterator
 

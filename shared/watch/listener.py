@@ -136,7 +136,7 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
                 raise
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
-            """Answer, and free the place; who asks byte by byte is hung up on too."""
+            """Answer, and free the place; a request sent byte by byte is closed too."""
             late = threading.Timer(MOST_SECONDS, _hang_up, (request,))
             late.daemon = True
             late.start()
@@ -176,7 +176,7 @@ def _is_asked_for(named: str, host: str) -> bool:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """A request is no line of a log, and whoever sends none is hung up on."""
+    """A request is no line of a log, and a connection without one is closed."""
 
     timeout = READ_SECONDS
 

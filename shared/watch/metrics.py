@@ -190,7 +190,7 @@ ATTEMPTS_FAILED: Final = _counter(
 )
 ATTEMPTS_LOST: Final = _counter(
     "coordinator_lost_attempts",
-    "Attempts that an institution let die, ever.",
+    "Failed attempts that an institution caused, ever.",
     institution=MEMBER,
 )
 PROGRESS: Final = _gauge(

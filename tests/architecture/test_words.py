@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from fieldfare.shared.harm_rules import HARM_RULES
+
 ROOT: Final = Path(__file__).parents[2]
 PARTS: Final = ("api", "client", "server", "shared", "simulations")
 SCREENS: Final = {".html", ".jinja", ".md", ".toml", ".yaml"}  # beside Python: what people read
@@ -37,6 +39,13 @@ CLASSES: Final = {"Vouching": "a message, of the type `fieldfare.vouching`"}
 MOST_FUNCTIONS: Final = 748
 APART: Final = "\0"  # between two texts
 STATES: Final = {"property", "cached_property", "setter"}  # what something is, not what is done
+
+# Of each harm rule the words that no other sentence needs.
+RULES: Final = (
+    "never the subject of an alert", "no single indicator suffices", "the software ranks; people",
+    "and postcode are no inputs", "look-alikes (night-shift", "no images, advertisement texts",
+    "report was filed is itself secret",
+)  # fmt: skip
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -72,6 +81,12 @@ def harm_rule_lists(tree: ast.AST) -> Iterator[str]:
             said = " ".join(filter(None, map(_text, node.elts))).lower()
             if sum(mark in said for mark in marks) > 1:
                 yield f"line {node.lineno}: a list of harm rules"
+
+
+def worded_rules(text: str) -> int:
+    """How many harm rules a text words, over its line ends too."""
+    said = " ".join(text.split()).lower()
+    return sum(mark in said for mark in RULES)
 
 
 def _text(node: ast.AST) -> str:
@@ -148,6 +163,23 @@ def test_fewer_functions_are_named_by_a_participle() -> None:
 def test_harm_rules_are_worded_once() -> None:
     lists = [path for path in sources() for _ in harm_rule_lists(_tree(path))]
     assert lists == [ROOT / "shared/harm_rules.py"]
+
+
+def test_no_text_words_a_second_list_of_harm_rules() -> None:
+    """Screens, pages, settings, studies and documents show those of `shared/harm_rules.py`."""
+    studies = tuple((ROOT / "studies").glob("*.toml"))
+    lists = [path for path in (*read_by_people(), *studies) if worded_rules(text_of(path)) > 1]
+    assert lists == [ROOT / "shared/harm_rules.py"]
+
+
+def test_each_harm_rule_has_a_mark_and_a_second_list_is_found() -> None:
+    assert [worded_rules(rule) for rule in HARM_RULES] == [1] * len(RULES)
+    assert [rule for rule, mark in zip(HARM_RULES, RULES, strict=True) if mark in rule.lower()] == [
+        *HARM_RULES
+    ]
+    assert (
+        worded_rules("<li>No single indicator\n suffices.</li><li>The software ranks; people") == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ DEEPEST: Final = 8  # folders in each other
 NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"  # as Hive writes a partition without a value
 _CHANGED: Final = (
     "expected files that stay as they are while they are read, found another form of it; read "
-    "again when whoever writes there is done"
+    "again when the writer is done"
 )
 
 Identity = tuple[int, ...]

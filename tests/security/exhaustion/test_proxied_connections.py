@@ -148,7 +148,7 @@ def test_one_address_behind_the_proxy_uses_up_its_own_places_alone(
         ]
         assert [hung_up_on(one) for one in flood] == [True] * PLACES + [False] * PLACES
         assert not hung_up_on(other)
-    until(lambda: "203.0.113.5: expected few connections of nobody known" in superlink.log())
+    until(lambda: "203.0.113.5: expected few connections from unknown keys" in superlink.log())
 
 
 def test_a_second_connection_of_one_source_does_not_replace_the_first(

@@ -151,7 +151,7 @@ def test_dribbling_connections_keep_no_node_out(
                 assert fresh.get(f"https://{superlink.public}/health").status_code == 200
             answered += 1
             time.sleep(0.25)
-    until(lambda: "expected few connections of nobody known" in superlink.log())
+    until(lambda: "expected few connections from unknown keys" in superlink.log())
 
 
 @pytest.mark.faults

@@ -52,7 +52,7 @@ def test_a_run_that_goes_on(keyed: KeyedCoordinator, otto: Browser) -> None:
     text = " ".join(otto.shown("/runs/run-1").split())
     assert "State running" in text
     assert "Not answered yet bank-b" in text
-    assert "bank-c let 1 attempt die" in text
+    assert "bank-c caused 1 failed attempt" in text
     assert "1 of them debited to the others" in text
     assert "spent by this run" in text
     assert 'data-follow="/runs/run-1/events"' in otto.get("/runs/run-1").text

@@ -328,7 +328,7 @@ def test_a_start_that_fails_is_said_and_tried_again_later(
     opened.store.set_state("run-1", RunStatus.FAILED, "", NOW)
     link.reachable = False
     assert look(opened, NOW + MINUTE) == [
-        "run run-1: not carried on: expected a SuperLink, found none"
+        "run run-1: not resumed: expected a SuperLink, found none"
     ]
     link.reachable = True
     assert look(opened, NOW + 2 * MINUTE) == []

@@ -225,10 +225,11 @@ def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
 def test_who_let_attempts_die_is_named_with_what_to_do() -> None:
     lost = summary(how=progress(), losses={"bank-b": LostAttempts(of_run=2, debited=1, ever=5)})
     said = (
-        "bank-b let 2 attempts die, 1 of them debited to the others, 5 in all runs: ask its people"
+        "bank-b caused 2 failed attempts, 1 of them debited to the others, 5 in all runs: "
+        "ask its people"
     )
     assert said in " ".join(" ".join(text(screen(lost), 200)).split())
-    assert "bank-b let 2 attempts die" in line(lost)
+    assert "bank-b caused 2 failed attempts" in line(lost)
     assert any(one.startswith(said) for one in last_lines(lost))
     assert "coordinator remove" in said_of_losses("bank-b", LostAttempts(1, 0, 1))
     assert summary_json(lost)["lost_attempts"] == {"bank-b": {"of_run": 2, "debited": 1, "ever": 5}}

@@ -36,7 +36,7 @@ def test_late_answers_cost_rounds_and_bytes_and_change_no_model(
 def test_whoever_leaves_is_missing_from_then_on(
     make_plan: MakePlan, work: SimulationFolder
 ) -> None:
-    # Whoever leaves between the two questions of a step costs the others a release.
+    # A member that leaves between the two questions of a step costs the others a release.
     work.write_study(aggregation={"participants": '"any"'}, privacy={"spare_releases": "6"})
     plan = make_plan(dropouts=(0.0, 0.3), institutions=(9,), beside=())
     calm, left = shared(sweep(SweepGrid.of(plan), work.folder / "any").to_pylist())
