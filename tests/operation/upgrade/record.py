@@ -22,11 +22,17 @@ from typing import Final
 from tests.support.federations.beds import delivered, small_bed
 from tests.support.system.earlier import ROOT, earlier_version
 
-from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed, Command
 
 KEPT: Final = Path(__file__).parent / "recorded"
 BANK: Final = "bank-a"
 BAD_INPUT: Final = 2
+RENAMED: Final = {  # commands as they begin now, and as they began at ca71956f
+    ("institution", "roster", "--json"): ("institution", "roster", "code", "--json"),
+    ("institution", "act"): ("institution", "alert", "act"),
+    ("institution", "verify", "ledger"): ("institution", "ledger", "verify"),
+    ("coordinator", "export", "transcript"): ("coordinator", "transcript", "export"),
+}
 NOTICES: Final = """\
 format = 1
 
@@ -47,6 +53,13 @@ PACKED: Final = (
 
 def bed_of(program: Path, folder: Path) -> Bed:
     """A bed of small banks whose every command and process is `program`."""
+    bed = small_bed(folder)
+    bed.command, bed.program = spelled_for(program), program
+    return bed
+
+
+def spelled_for(program: Path) -> Command:
+    """Type commands as this version spells them, and else as `program` did when it was built."""
 
     def typed(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -54,23 +67,33 @@ def bed_of(program: Path, folder: Path) -> Bed:
         )
 
     def command(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        done = typed(words)
-        return typed(_as_before(words)) if done.returncode == BAD_INPUT else done
+        done, earlier = typed(words), _spell_earlier(words)
+        return typed(earlier) if done.returncode == BAD_INPUT and earlier != [*words] else done
 
-    bed = small_bed(folder)
-    bed.command, bed.program = command, program
-    return bed
+    return command
 
 
-def _as_before(words: Sequence[str]) -> list[str]:
+def _spell_earlier(words: Sequence[str]) -> list[str]:
     """Spell a command as ca71956f did."""
+    party = COORDINATOR if home_in(words) == COORDINATOR else "institution"
     match words:
-        case ["institution", "roster", "--json", *rest]:
-            return ["institution", "roster", "code", "--json", *rest]
         case ["institution", "roster", "compare", reader, "--how", "meeting", *rest]:
             return ["institution", "roster", "meeting", "--reader", reader, *rest]
-        case _:
-            return [*words]
+        case ["recovery", "take", *rest] if party == COORDINATOR:
+            return [party, "recovery", *rest]
+        case ["recovery", "take", *rest]:
+            return [party, "keys", "recovery", *rest]
+        case ["backup" | "console" | "notices", *_]:  # of both parties since, by their home
+            return [party, *words]
+    for now, before in RENAMED.items():
+        if tuple(words[: len(now)]) == now:
+            return [*before, *words[len(now) :]]
+    return [*words]
+
+
+def home_in(words: Sequence[str]) -> str:
+    """The name of the home that a command names; the coordinator's where it names none."""
+    return Path(words[words.index("--home") + 1]).name if "--home" in words else COORDINATOR
 
 
 def live(bed: Bed) -> None:
