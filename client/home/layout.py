@@ -1,4 +1,4 @@
-"""An institution's home: one folder, and a property for every path in it.
+"""An institution's home: one folder, and a name for every path in it.
 
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json  notices.toml
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
@@ -22,7 +22,7 @@ from typing import ClassVar, Final
 
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.shared.party.known_home import KnownHome
-from fieldfare.shared.system.home_folder import hex32, run_id
+from fieldfare.shared.system.home_folder import HomePath, hex32, run_id
 
 DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder appears whole
 
@@ -52,115 +52,44 @@ class Home(KnownHome):
             self.run,
         )
 
-    @property
-    def spill(self) -> Path:
-        """Folder on whose disk large records lie while they are added up; absent before."""
-        return self.path / "spill"
-
-    @property
-    def settings(self) -> Path:
-        """The institution's name, records and sockets (settings.py); written last by `init`."""
-        return self.path / "institution.toml"
-
-    @property
-    def policy(self) -> Path:
-        """The limits that the institution sets (policy.py)."""
-        return self.path / "policy.toml"
-
-    @property
-    def coordinator_key(self) -> Path:
-        """The coordinator's Ed25519 public key, hex, compared out of band."""
-        return self.path / "coordinator.pub"
-
-    @property
-    def roster(self) -> Path:
-        """The signed roster that was accepted."""
-        return self.path / "roster.signed"
-
-    @property
-    def rosters(self) -> Path:
-        """Folder of every roster that was pinned here; absent before the first."""
-        return self.path / "rosters"
-
-    @property
-    def roster_proofs(self) -> Path:
-        """Folder of refused rosters, with the proofs that they contradict a pinned one."""
-        return self.rosters / "proofs"
-
-    @property
-    def comparisons(self) -> Path:
-        """Comparisons of keys, own and members'; absent before the first."""
-        return self.path / "comparisons.json"
-
-    @property
-    def keys(self) -> Path:
-        """Folder of keys."""
-        return self.path / "keys"
-
-    @property
-    def identity_key(self) -> Path:
-        """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
-        return self.keys / "identity.pem"
-
-    @property
-    def identity_uri(self) -> Path:
-        """Where the identity is instead if it is in a token: a PKCS#11 URI, without a PIN."""
-        return self.keys / "identity.uri"
-
-    @property
-    def identity_public(self) -> Path:
-        """Its public half, hex."""
-        return self.keys / "identity.pub"
-
-    @property
-    def node_key(self) -> Path:
-        """NIST P-384 private key in OpenSSH format, by which Flower authenticates a node."""
-        return self.keys / "node"
-
-    @property
-    def node_public(self) -> Path:
-        """Its public half, in OpenSSH format."""
-        return self.keys / "node.pub"
-
-    @property
-    def holdout_key(self) -> Path:
-        """32 bytes that decide, with a unit's id, which units are held out."""
-        return self.keys / "holdout"
-
-    @property
-    def recovery_public(self) -> Path:
-        """The public half of the recovery key, which backups are encrypted to."""
-        return self.keys / "recovery.pub"
-
-    @property
-    def rotations(self) -> Path:
-        """Folder of the identity's former public keys and the statements that replaced them."""
-        return self.keys / "rotations"
-
-    @property
-    def link(self) -> Path:
-        """Folder of the link to a node on another machine; absent where the node is on this one."""
-        return self.keys / "link"
-
-    @property
-    def link_authority(self) -> Path:
-        """The link's authority: its key and certificate, PEM, in one file."""
-        return self.link / "authority.pem"
-
-    @property
-    def link_trusted(self) -> Path:
-        """The certificates of the authorities that count, PEM, the newest first."""
-        return self.link / "trusted.pem"
-
-    @property
-    def link_custodian(self) -> Path:
-        """The custodian's own key and certificate of the link, PEM, in one file."""
-        return self.link / "custodian.pem"
-
-    @property
-    def studies(self) -> Path:
-        """Folder of the signed study offers that arrived."""
-        return self.path / "studies"
+    # Folder on whose disk large records lie while they are added up; absent before.
+    spill = HomePath("spill")
+    # The institution's name, records and sockets (settings.py); written last by `init`.
+    settings = HomePath("institution.toml")
+    policy = HomePath("policy.toml")  # the limits that the institution sets (policy.py)
+    # The coordinator's Ed25519 public key, hex, compared out of band.
+    coordinator_key = HomePath("coordinator.pub")
+    roster = HomePath("roster.signed")  # the signed roster that was accepted
+    # Folder of every roster that was pinned here; absent before the first.
+    rosters = HomePath("rosters")
+    # Folder of refused rosters, with the proofs that they contradict a pinned one.
+    roster_proofs = HomePath("rosters/proofs")
+    # Comparisons of keys, own and members'; absent before the first.
+    comparisons = HomePath("comparisons.json")
+    keys = HomePath("keys")  # folder of keys
+    # Ed25519 private key, PKCS8 PEM, with or without a passphrase.
+    identity_key = HomePath("keys/identity.pem")
+    # Where the identity is instead if it is in a token: a PKCS#11 URI, without a PIN.
+    identity_uri = HomePath("keys/identity.uri")
+    identity_public = HomePath("keys/identity.pub")  # its public half, hex
+    # NIST P-384 private key in OpenSSH format, by which Flower authenticates a node.
+    node_key = HomePath("keys/node")
+    node_public = HomePath("keys/node.pub")  # its public half, in OpenSSH format
+    # 32 bytes that decide, with a unit's id, which units are held out.
+    holdout_key = HomePath("keys/holdout")
+    # The public half of the recovery key, which backups are encrypted to.
+    recovery_public = HomePath("keys/recovery.pub")
+    # Folder of the identity's former public keys and the statements that replaced them.
+    rotations = HomePath("keys/rotations")
+    # Folder of the link to a node on another machine; absent where the node is on this one.
+    link = HomePath("keys/link")
+    # The link's authority: its key and certificate, PEM, in one file.
+    link_authority = HomePath("keys/link/authority.pem")
+    # The certificates of the authorities that count, PEM, the newest first.
+    link_trusted = HomePath("keys/link/trusted.pem")
+    # The custodian's own key and certificate of the link, PEM, in one file.
+    link_custodian = HomePath("keys/link/custodian.pem")
+    studies = HomePath("studies")  # folder of the signed study offers that arrived
 
     def study(self, study_id: str) -> Path:
         """Return where a study's signed offer is kept.
@@ -170,10 +99,7 @@ class Home(KnownHome):
         """
         return self.studies / f"{hex32(study_id, 'a study id')}.signed"
 
-    @property
-    def models(self) -> Path:
-        """Folder of the finished models that arrived; absent until one does."""
-        return self.path / "models"
+    models = HomePath("models")  # folder of the finished models that arrived; absent until one does
 
     def model(self, study_id: str, run: str) -> Path:
         """Return the folder of one run's model.
@@ -184,70 +110,27 @@ class Home(KnownHome):
         """
         return self.models / hex32(study_id, "a study id") / run_id(run)
 
-    @property
-    def scoring(self) -> Path:
-        """Folder of alerts, labels and tuned models (client/scoring); absent until one is made."""
-        return self.path / "scoring"
-
-    @property
-    def suppression(self) -> Path:
-        """The suppression list: who is never alerted; absent where it is empty."""
-        return self.path / "suppression.csv"
-
-    @property
-    def health(self) -> Path:
-        """Counts of rows by column, of the last times that records were read."""
-        return self.path / "records-health.json"
-
-    @property
-    def notices(self) -> Path:
-        """Who is told, and over which servers (shared/watch); absent where nobody is."""
-        return self.path / "notices.toml"
-
-    @property
-    def outbox(self) -> Path:
-        """Notices that were made, and who was told; its folder is made with the first."""
-        return self.path / "notices" / "outbox.sqlite"
-
-    @property
-    def console(self) -> Path:
-        """The console's own folder, unless it has one elsewhere; absent without accounts."""
-        return self.path / "console"
-
-    @property
-    def desk(self) -> Path:
-        """Folder of those who may decide in a browser; absent where nobody may."""
-        return self.path / "desk"
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger; its witness lies beside it."""
-        return self.path / "ledger" / "ledger.sqlite"
-
-    @property
-    def log_folder(self) -> Path:
-        """Folder of the log; also of its files from before it was rows."""
-        return self.path / "log"
-
-    @property
-    def log(self) -> Path:
-        """The hash-chained log of requests and decisions."""
-        return self.log_folder / "log.sqlite"
-
-    @property
-    def run(self) -> Path:
-        """Folder of the sockets."""
-        return self.path / "run"
-
-    @property
-    def custodian_socket(self) -> Path:
-        """The data plane's socket, unless the settings name another."""
-        return self.run / "custodian.sock"
-
-    @property
-    def admin_socket(self) -> Path:
-        """The administration's socket, for the home's user alone."""
-        return self.run / "admin.sock"
+    # Folder of alerts, labels and tuned models (client/scoring); absent until one is made.
+    scoring = HomePath("scoring")
+    # The suppression list: who is never alerted; absent where it is empty.
+    suppression = HomePath("suppression.csv")
+    # Counts of rows by column, of the last times that records were read.
+    health = HomePath("records-health.json")
+    # Who is told, and over which servers (shared/watch); absent where nobody is.
+    notices = HomePath("notices.toml")
+    # Notices that were made, and who was told; its folder is made with the first.
+    outbox = HomePath("notices/outbox.sqlite")
+    # The console's own folder, unless it has one elsewhere; absent without accounts.
+    console = HomePath("console")
+    desk = HomePath("desk")  # folder of those who may decide in a browser; absent where nobody may
+    ledger = HomePath("ledger/ledger.sqlite")  # the ledger; its witness lies beside it
+    log_folder = HomePath("log")  # folder of the log; also of its files from before it was rows
+    log = HomePath("log/log.sqlite")  # the hash-chained log of requests and decisions
+    run = HomePath("run")  # folder of the sockets
+    # The data plane's socket, unless the settings name another.
+    custodian_socket = HomePath("run/custodian.sock")
+    # The administration's socket, for the home's user alone.
+    admin_socket = HomePath("run/admin.sock")
 
     def resolve(self, path: str) -> Path:
         """Return a path from the settings: absolute, or below the home."""

@@ -1,4 +1,4 @@
-"""A coordinator's home: one folder, and a property for every path in it.
+"""A coordinator's home: one folder, and a name for every path in it.
 
 coordinator.toml  roster.signed  invitation.json  bundle.sha256  notices.toml
 keys/             signing.pem  signing.pub: the online key
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.shared.party.known_home import KnownHome
-from fieldfare.shared.system.home_folder import hex32, is_plain_name, run_id
+from fieldfare.shared.system.home_folder import HomePath, hex32, is_plain_name, run_id
 
 
 @dataclass(frozen=True)
@@ -47,85 +47,30 @@ class CoordinatorHome(KnownHome):
             self.run,
         )
 
-    @property
-    def settings(self) -> Path:
-        """Names, addresses, retention (settings.py); written last by `init`."""
-        return self.path / "coordinator.toml"
-
-    @property
-    def keys(self) -> Path:
-        """Folder of the two keys."""
-        return self.path / "keys"
-
-    @property
-    def signing_key(self) -> Path:
-        """The online key: Ed25519, PKCS8 PEM, with or without a passphrase; signs all of a run."""
-        return self.keys / "signing.pem"
-
-    @property
-    def signing_public(self) -> Path:
-        """Its public half, hex, which rosters name."""
-        return self.keys / "signing.pub"
-
-    @property
-    def roster_key(self) -> Path:
-        """The roster key, or its URI in a token (roster_key.py), unless it lies elsewhere."""
-        return self.keys / "roster.pem"
-
-    @property
-    def roster_public(self) -> Path:
-        """Its public half, hex, which institutions pin."""
-        return self.keys / "roster.pub"
-
-    @property
-    def recovery_public(self) -> Path:
-        """The public half of the recovery key, which backups are encrypted to."""
-        return self.keys / "recovery.pub"
-
-    @property
-    def tls(self) -> Path:
-        """Folder of certificates and their keys."""
-        return self.path / "tls"
-
-    @property
-    def authority(self) -> Path:
-        """The own authority's certificate, PEM, which nodes trust."""
-        return self.tls / "authority.pem"
-
-    @property
-    def authority_key(self) -> Path:
-        """The authority's private key; only `init` and `renew` read it."""
-        return self.tls / "authority.key"
-
-    @property
-    def server_certificate(self) -> Path:
-        """The SuperLink's certificate, PEM."""
-        return self.tls / "server.pem"
-
-    @property
-    def server_key(self) -> Path:
-        """Its private key."""
-        return self.tls / "server.key"
-
-    @property
-    def tokens(self) -> Path:
-        """Folder of the bearer tokens."""
-        return self.path / "tokens"
-
-    @property
-    def control_token(self) -> Path:
-        """Its holder may start runs and register nodes; one line."""
-        return self.tokens / "control"
-
-    @property
-    def runtime_token(self) -> Path:
-        """Its holder may carry out runs at the SuperLink; one line."""
-        return self.tokens / "runtime"
-
-    @property
-    def members(self) -> Path:
-        """Folder of enrolments (enrolment.py)."""
-        return self.path / "members"
+    # Names, addresses, retention (settings.py); written last by `init`.
+    settings = HomePath("coordinator.toml")
+    keys = HomePath("keys")  # folder of the two keys
+    # The online key: Ed25519, PKCS8 PEM, with or without a passphrase; signs all of a run.
+    signing_key = HomePath("keys/signing.pem")
+    signing_public = HomePath("keys/signing.pub")  # its public half, hex, which rosters name
+    # The roster key, or its URI in a token (roster_key.py), unless it lies elsewhere.
+    roster_key = HomePath("keys/roster.pem")
+    roster_public = HomePath("keys/roster.pub")  # its public half, hex, which institutions pin
+    # The public half of the recovery key, which backups are encrypted to.
+    recovery_public = HomePath("keys/recovery.pub")
+    tls = HomePath("tls")  # folder of certificates and their keys
+    # The own authority's certificate, PEM, which nodes trust.
+    authority = HomePath("tls/authority.pem")
+    # The authority's private key; only `init` and `renew` read it.
+    authority_key = HomePath("tls/authority.key")
+    server_certificate = HomePath("tls/server.pem")  # the SuperLink's certificate, PEM
+    server_key = HomePath("tls/server.key")  # its private key
+    tokens = HomePath("tokens")  # folder of the bearer tokens
+    # Its holder may start runs and register nodes; one line.
+    control_token = HomePath("tokens/control")
+    # Its holder may carry out runs at the SuperLink; one line.
+    runtime_token = HomePath("tokens/runtime")
+    members = HomePath("members")  # folder of enrolments (enrolment.py)
 
     def enrolment(self, institution: str) -> Path:
         """Return where an institution's enrolment is kept."""
@@ -147,24 +92,15 @@ class CoordinatorHome(KnownHome):
         """
         return self.members / f"{_file_name(institution)}.{hex32(key, 'a key')}.revocation"
 
-    @property
-    def roster(self) -> Path:
-        """The signed roster that was published last."""
-        return self.path / "roster.signed"
+    roster = HomePath("roster.signed")  # the signed roster that was published last
 
     def published(self, version: int) -> Path:
         """Return where a version of the roster stays, for members that lack it."""
         return self.members / f"roster-{version}.signed"
 
-    @property
-    def invitation(self) -> Path:
-        """The invitation for new institutions (members/publication.py)."""
-        return self.path / "invitation.json"
-
-    @property
-    def studies(self) -> Path:
-        """Folder of the studies that were proposed."""
-        return self.path / "studies"
+    # The invitation for new institutions (members/publication.py).
+    invitation = HomePath("invitation.json")
+    studies = HomePath("studies")  # folder of the studies that were proposed
 
     def study(self, study_id: str) -> Path:
         """Return where a signed study is kept.
@@ -174,25 +110,11 @@ class CoordinatorHome(KnownHome):
         """
         return self.studies / f"{hex32(study_id, 'a study id')}.signed"
 
-    @property
-    def bundle(self) -> Path:
-        """Folder of the bundle that runs are started with."""
-        return self.path / "bundle"
-
-    @property
-    def bundle_file(self) -> Path:
-        """The bundle itself (members/publication.py keeps it)."""
-        return self.bundle / "fieldfare.fab"
-
-    @property
-    def bundle_hash(self) -> Path:
-        """SHA-256 of the bundle, hex, which nodes compare."""
-        return self.path / "bundle.sha256"
-
-    @property
-    def models(self) -> Path:
-        """Folder of finished models."""
-        return self.path / "models"
+    bundle = HomePath("bundle")  # folder of the bundle that runs are started with
+    # The bundle itself (members/publication.py keeps it).
+    bundle_file = HomePath("bundle/fieldfare.fab")
+    bundle_hash = HomePath("bundle.sha256")  # SHA-256 of the bundle, hex, which nodes compare
+    models = HomePath("models")  # folder of finished models
 
     def model(self, run: str) -> Path:
         """Return the folder of a finished run's delivery.
@@ -210,50 +132,18 @@ class CoordinatorHome(KnownHome):
         """
         return self.state / f"{self.model(run).name}.questions"
 
-    @property
-    def state(self) -> Path:
-        """Folder of the databases."""
-        return self.path / "state"
-
-    @property
-    def superlink_database(self) -> Path:
-        """The SuperLink's own state."""
-        return self.state / "superlink.sqlite"
-
-    @property
-    def runs_database(self) -> Path:
-        """Runs, transcripts and checkpoints (store.py)."""
-        return self.state / "runs.sqlite"
-
-    @property
-    def notices(self) -> Path:
-        """Who is told, and over which servers (shared/watch); absent where nobody is."""
-        return self.path / "notices.toml"
-
-    @property
-    def outbox(self) -> Path:
-        """Notices that were made, and who was told."""
-        return self.state / "notices.sqlite"
-
-    @property
-    def audit_log(self) -> Path:
-        """The calls to the SuperLink, JSON lines."""
-        return self.path / "log" / "audit.jsonl"
-
-    @property
-    def decisions(self) -> Path:
-        """Members let in and removed, rosters published: JSON lines (decisions.py)."""
-        return self.path / "log" / "decisions.jsonl"
-
-    @property
-    def run(self) -> Path:
-        """Folder of files that live only as long as a process."""
-        return self.path / "run"
-
-    @property
-    def runner_beat(self) -> Path:
-        """An empty file; its time is when the runner last asked for work."""
-        return self.run / "runner"
+    state = HomePath("state")  # folder of the databases
+    superlink_database = HomePath("state/superlink.sqlite")  # the SuperLink's own state
+    runs_database = HomePath("state/runs.sqlite")  # runs, transcripts and checkpoints (store.py)
+    # Who is told, and over which servers (shared/watch); absent where nobody is.
+    notices = HomePath("notices.toml")
+    outbox = HomePath("state/notices.sqlite")  # notices that were made, and who was told
+    audit_log = HomePath("log/audit.jsonl")  # the calls to the SuperLink, JSON lines
+    # Members let in and removed, rosters published: JSON lines (decisions.py).
+    decisions = HomePath("log/decisions.jsonl")
+    run = HomePath("run")  # folder of files that live only as long as a process
+    # An empty file; its time is when the runner last asked for work.
+    runner_beat = HomePath("run/runner")
 
     @property
     def secret(self) -> tuple[Path, ...]:

@@ -25,6 +25,18 @@ _HEX32: Final = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
+class HomePath:
+    """A path of a home, by its name below the folder."""
+
+    def __init__(self, below: str) -> None:
+        """Keep the name: parts with slashes between them."""
+        self._below = below
+
+    def __get__(self, home: "HomeFolder", owner: "type[HomeFolder]") -> Path:
+        """Return where it is in this home."""
+        return home.path / self._below
+
+
 @dataclass(frozen=True)
 class HomeFolder(ABC):
     """A party's folder.

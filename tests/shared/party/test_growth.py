@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from inspect import getattr_static
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.party.home_files import Growth, HomeFile, kind_of
+from fieldfare.shared.system.home_folder import HomePath
 
 ROOT: Final = Path(__file__).parents[3]
 PARTIES: Final = (
@@ -39,10 +41,10 @@ def test_the_document_states_the_growth_of_every_kind() -> None:
 
 
 def paths_in(home: Home | CoordinatorHome) -> dict[str, str]:
-    """What a layout names, by the name of its property, below its home."""
+    """What a layout names, by its name there, below its home."""
     named = {}
     for name in dir(type(home)):
-        if isinstance(getattr(type(home), name), property):
+        if isinstance(getattr_static(home, name), property | HomePath):
             found = getattr(home, name)
             several = found if isinstance(found, tuple) else (found,)
             for number, path in enumerate(one for one in several if isinstance(one, Path)):
