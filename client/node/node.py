@@ -184,12 +184,13 @@ class Node:
         # is not there yet as often as if they were in the middle of one.
         last, rhythm = -math.inf, math.inf
         while True:
+            asked = self.monotonic()
             answered = self.step()
             now = self.monotonic()
             if answered:
                 rhythm, last = now - last, now
-            else:
-                self.sleep(pause_after(now - last, rhythm))
+            else:  # a SuperLink that held the question has waited already
+                self.sleep(max(0.0, pause_after(now - last, rhythm) - (now - asked)))
 
     def step(self) -> bool:
         """Answer one message; False if there was none.

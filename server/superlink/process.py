@@ -36,8 +36,9 @@ from fieldfare.server.superlink.gate import (
     Gate,
 )
 from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
+from fieldfare.server.superlink.node_keys import PUBLIC_KEY_HEADER, header_in
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
-from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
+from fieldfare.server.superlink.superlink import SuperlinkApp
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import utc_now

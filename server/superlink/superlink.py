@@ -5,13 +5,12 @@ starts runs and registers nodes, and the Grid of one run. What is taken, and how
 held by tests/server/superlink/test_flwr_contract.py, so that another version of flwr fails in
 a test. Who may call what is decided before Flower's app is reached (gate.py).
 
-Beside them stand the nodes' keys in both forms, with the proof of possession, and the errors of a
-link as a terminal shows them.
+Beside them stand the errors of a link as a terminal shows them.
 """
 
 import base64
-import binascii
 import hashlib
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,9 +25,6 @@ from threading import Lock
 from typing import Any, Final
 
 import httpx
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Error, Message
 from flwr.app.message import make_message
 from flwr.common.constant import (
@@ -65,7 +61,7 @@ from flwr.proto.runtime_pb2 import (
     PullTaskInputRequest,
     PushTaskOutputRequest,
 )
-from flwr.supercore.constant import TaskType
+from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
@@ -95,90 +91,20 @@ from fieldfare.server.superlink.facts import (
     ServerTask,
     Task,
 )
-from fieldfare.server.superlink.gate import App, Headers
+from fieldfare.server.superlink.gate import FLEET, RUNTIME, App, Headers, Scope
+from fieldfare.server.superlink.node_keys import (
+    PUBLIC_KEY_HEADER,
+    header_in,
+    openssh_of,
+    signer_of,
+    spki_of,
+)
 from fieldfare.server.superlink.quota import ReplyLimits, ReplyQuota
 from fieldfare.server.superlink.retention import kept_objects
-from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.server.superlink.short_way import CALLS, PULL, Exchange, ShortCall, ShortWay
+from fieldfare.shared.errors import RunError
 from fieldfare.shared.flood import Flood
 from fieldfare.shared.terminal.texts import ascii_line
-
-# Flower's own; tests/server/superlink/test_flwr_contract.py compares.
-PUBLIC_KEY_HEADER: Final = "flwr-public-key"
-SIGNATURE_HEADER: Final = "flwr-signature"
-TIMESTAMP_HEADER: Final = "flwr-timestamp"
-FRESH_SECONDS: Final = 305.0
-
-_NO_KEY: Final = (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError)
-_BAD_PROOF: Final = (*_NO_KEY, UnicodeError, binascii.Error, InvalidSignature)
-
-
-def spki_of(line: bytes) -> bytes:
-    """Return an OpenSSH public key as Flower keeps it: SubjectPublicKeyInfo, PEM.
-
-    Raises:
-        UsageError: no public key, or one that Flower does not take from a node.
-    """
-    try:
-        key = serialization.load_ssh_public_key(line)
-    except _NO_KEY:
-        raise UsageError(
-            "expected a node's public key as one OpenSSH line, found something else"
-        ) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UsageError(
-            "expected a node key over a NIST curve, as `institution init` makes it, found another "
-            "kind"
-        )
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-def openssh_of(pem: bytes) -> bytes:
-    """Return a public key that Flower kept as an OpenSSH line without a comment.
-
-    Raises:
-        RunError: it is another one than Flower takes.
-    """
-    key = serialization.load_pem_public_key(pem)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise RunError(
-            "expected a node key over a NIST curve in the SuperLink's state, found another kind"
-        )
-    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-
-
-def signer_of(headers: Headers, now: datetime) -> bytes | None:
-    """Return the key (PEM) that a request's headers hold a fresh signature by, None for none.
-
-    What is signed is the time alone, as Flower has it: it says who asks, not what.
-
-    Args:
-        headers: of the request.
-        now: with a time zone.
-    """
-    try:
-        pem = base64.b64decode(header_in(headers, PUBLIC_KEY_HEADER), validate=True)
-        signature = base64.b64decode(header_in(headers, SIGNATURE_HEADER), validate=True)
-        stamp = header_in(headers, TIMESTAMP_HEADER).decode("ascii")
-        if abs((now - datetime.fromisoformat(stamp)).total_seconds()) >= FRESH_SECONDS:
-            return None
-        key = serialization.load_pem_public_key(pem)
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            return None
-        key.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
-    except _BAD_PROOF:
-        return None
-    return pem
-
-
-def header_in(headers: Headers, name: str) -> bytes:
-    """Return a header's value, empty where there is none or more than one."""
-    found = [value for given, value in headers if given == name.encode()]
-    return found[0] if len(found) == 1 else b""
-
-
-# -- superlink ------------------------------------------------------------------------------------
 
 LONGEST_REASON: Final = 300  # characters
 
@@ -191,13 +117,12 @@ def reason_of(error: Exception) -> str:
     return ascii_line(text)[:LONGEST_REASON]
 
 
-# -- superlink ------------------------------------------------------------------------------------
-
-
 ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 MOST_OBJECTS: Final = 3  # of one reply: message, content, record
 REFRESH_SECONDS: Final = 1.0
 MOST_PUSHES: Final = 3
+NODE_HOLD_SECONDS: Final = 1.0  # that a question for messages waits for one
+RUN_HOLD_SECONDS: Final = 0.25  # a deadline is met within this
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 log = logging.getLogger(__name__)
@@ -232,8 +157,10 @@ class SuperlinkApp:
         made.user_middleware[:] = [
             each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
         ]
-        self.app: App = made
         self._nodes = made.state.linkstate_factory.state()
+        _lighten(self._nodes)
+        self.flower = made
+        self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice))
         self._names: dict[bytes, str] = {}
         self._refreshed = 0.0
 
@@ -257,6 +184,79 @@ class SuperlinkApp:
         """
         pem = signer_of(headers, datetime.now(UTC))
         return pem is not None and self._nodes.get_node_id_by_public_key(pem) is not None
+
+
+def _lighten(state: Any) -> None:
+    """Take from Flower's state what costs every call a write and nobody here reads.
+
+    It looks for tasks without a heartbeat at each question for a run's status, and adds up the
+    bytes of each run. The first is done once a second, the second not at all.
+    """
+    look, last = state._cleanup_expired_task_tokens, -REFRESH_SECONDS  # noqa: SLF001
+
+    def look_seldom() -> None:
+        nonlocal last
+        if time.monotonic() - last >= REFRESH_SECONDS:
+            last = time.monotonic()
+            look()
+
+    state._cleanup_expired_task_tokens = look_seldom  # noqa: SLF001
+    state.store_traffic = lambda *_, **__: None
+
+
+def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping[str, ShortCall]:
+    """Return the calls that every message takes, by path: Flower's checks, then its handlers.
+
+    Each is one transaction of Flower's state, which nests in one the calls that a handler makes.
+    """
+    # Not above: the run's process needs none of it.
+    from flwr.supercore.dependencies.task import authenticate_task  # noqa: PLC0415
+    from flwr.supercore.dependencies.version import VersionDependency  # noqa: PLC0415
+    from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE  # noqa: PLC0415
+    from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES  # noqa: PLC0415
+    from flwr.superlink.routers.fleet.node_auth import authenticate_node  # noqa: PLC0415
+    from flwr.superlink.servicer.fleet import fleet_handlers  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from starlette.exceptions import HTTPException  # noqa: PLC0415
+    from starlette.requests import Request  # noqa: PLC0415
+
+    version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
+    faults = (FlowerError, HTTPException, SQLAlchemyError, *_NONSENSE)
+
+    def by_node(name: str, request: Any, message: Any) -> Any:
+        authenticate_node(request)
+        voice.compose_log_before_event(message, request, None, request.url.path)
+        handler: Any = getattr(fleet_handlers, name)
+        needed = inspect.signature(handler).parameters
+        given = {"request": message, "state": state, "store": state.object_store}
+        return handler(**{key: given[key] for key in needed})
+
+    def by_run(name: str, request: Any, message: Any) -> Any:
+        version(request)
+        task = authenticate_task(request, request.headers.get(TASK_TOKEN_HEADER), state)
+        return getattr(app.state.runtime_handlers, name)(message, state, task)
+
+    def call(side: str, name: str) -> ShortCall:
+        shape: Any = PROTOBUF_REQUEST_TYPES["POST", side + name]
+        handler = partial(by_node if side == FLEET else by_run, name.replace("-", "_"))
+
+        def handle(scope: Scope, body: bytes) -> Exchange | None:
+            """Handle a call; None where it is refused or fails, and has left nothing behind."""
+            request, message = Request({**scope, "app": app}), shape()
+            if request.headers.get("content-type") != PROTOBUF_MEDIA_TYPE:
+                return None
+            try:
+                message.ParseFromString(body)
+                request.state.protobuf_request = message
+                with state.session():
+                    return Exchange(message, handler(request, message))
+            except faults:
+                return None
+
+        hold = NODE_HOLD_SECONDS if side == FLEET else RUN_HOLD_SECONDS
+        return ShortCall(handle, hold if name == PULL else 0.0)
+
+    return {side + name: call(side, name) for side in (FLEET, RUNTIME) for name in CALLS}
 
 
 # Flower's layers that do nothing here: they look after calls that the gate does not offer, or

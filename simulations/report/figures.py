@@ -105,7 +105,7 @@ def own_gains(results: Results) -> dict[str, float]:
     return changes
 
 
-class Tally(NamedTuple):
+class ChangeTally(NamedTuple):
     """Differences by institution, counted.
 
     Attributes:
@@ -123,10 +123,10 @@ class Tally(NamedTuple):
     most: tuple[str, float] | None
 
 
-def tally(changes: Mapping[str, float]) -> Tally:
+def tally(changes: Mapping[str, float]) -> ChangeTally:
     """Count differences by institution."""
     values, named = changes.values(), changes.items()
-    return Tally(
+    return ChangeTally(
         len(values),
         sum(value < 0 for value in values),
         sum(value > 0 for value in values),

@@ -185,9 +185,9 @@ BUDGETS: Final = {
         Budget(programs, 13, wanted=13),
         Budget(rooms, 78, wanted=78),
         Budget(private_ways_to_call, 2, wanted=2),
-        Budget(decisions, 50, wanted=50),
+        Budget(decisions, 51, wanted=51),  # 50, and one of the three that speed may add
         Budget(words_of_documents, 100_000, wanted=100_000),
-        Budget(code_lines, 87_980, wanted=79_500, slack=400),
+        Budget(code_lines, 88_110, wanted=79_500, slack=400),
     )
 }
 
@@ -221,7 +221,7 @@ def test_a_ceiling_only_goes_down_until_it_is_what_is_wanted(
 
 
 def test_slack_is_given_below_a_ceiling_and_not_above_it() -> None:
-    budget = Budget(code_lines, 87_980, wanted=10, slack=5)
+    budget = Budget(code_lines, 100, wanted=10, slack=5)
     assert [bool(budget.verdict(found)) for found in (101, 100, 95, 94)] == [
         *(True, False),
         *(False, True),

@@ -50,7 +50,7 @@ from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet import node_auth
 from google.protobuf.message import DecodeError
 
-from fieldfare.server.superlink import superlink
+from fieldfare.server.superlink import node_keys
 
 FLEET_CALLS = {
     "register-node",
@@ -147,9 +147,9 @@ def test_nodes_have_these_calls() -> None:
 
 
 def test_a_node_proves_itself_by_these_headers() -> None:
-    ours = (superlink.PUBLIC_KEY_HEADER, superlink.SIGNATURE_HEADER, superlink.TIMESTAMP_HEADER)
+    ours = (node_keys.PUBLIC_KEY_HEADER, node_keys.SIGNATURE_HEADER, node_keys.TIMESTAMP_HEADER)
     assert ours == (FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER, TIMESTAMP_HEADER)
-    assert TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE == superlink.FRESH_SECONDS
+    assert TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE == node_keys.FRESH_SECONDS
     source = inspect.getsource(node_auth.authenticate_node)
     for part in ("b64decode(", 'timestamp.encode("ascii")', "get_node_id_by_public_key"):
         assert part in source

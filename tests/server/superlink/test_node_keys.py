@@ -10,14 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.common.constant import NOOP_FLWR_AID
 
-from fieldfare.server.superlink.superlink import (
+from fieldfare.server.superlink.node_keys import (
     FRESH_SECONDS,
-    SuperlinkApp,
     header_in,
     openssh_of,
     signer_of,
     spki_of,
 )
+from fieldfare.server.superlink.superlink import SuperlinkApp
 from fieldfare.shared.errors import RunError, UsageError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

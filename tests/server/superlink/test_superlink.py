@@ -29,9 +29,10 @@ from tests.support.network.coordinator import (
 from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
 from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
-from fieldfare.server.superlink.facts import ControlTarget, FlowerRunStatus, NodeFacts
+from fieldfare.server.superlink.facts import ControlTarget, FlowerRunStatus, NodeFacts, Task
 from fieldfare.server.superlink.quota import ReplyLimits
 from fieldfare.server.superlink.superlink import (
+    LONGEST_REASON,
     MOST_OBJECTS,
     ControlClient,
     SuperlinkApp,
@@ -40,6 +41,7 @@ from fieldfare.server.superlink.superlink import (
     _task_client,
     control,
     fail_task,
+    reason_of,
     server_task,
     tasks,
 )
@@ -573,7 +575,7 @@ def _announce_as(fleet: Fleet, inside: Message, envelope: Message) -> None:
 
 
 def test_flowers_idle_layers_are_gone_and_those_that_protect_are_not(tmp_path: Path) -> None:
-    app: Any = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret").app
+    app: Any = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret").flower
     names = [layer.cls.__name__ for layer in app.user_middleware]
     assert names == [
         "BaseHTTPMiddleware",  # turns errors into answers
@@ -584,3 +586,23 @@ def test_flowers_idle_layers_are_gone_and_those_that_protect_are_not(tmp_path: P
     ]
     assert app.state.superexec_auth_secret == b"secret"
     assert app.state.enable_supernode_auth
+
+
+# ---- what is shown
+
+
+def test_a_status_is_shown_with_what_came_with_it() -> None:
+    request = httpx.Request("POST", "https://x")
+    response = httpx.Response(412, text='{"detail": "No."}', request=request)
+    error = httpx.HTTPStatusError("unseen", request=request, response=response)
+    assert reason_of(error) == 'status 412: {"detail": "No."}'
+
+
+def test_what_another_side_says_cannot_move_a_cursor_or_fill_a_screen() -> None:
+    assert reason_of(ValueError("a\x1b[2J\n\n b\u202e")) == "ValueError: a [2J b"
+    assert len(reason_of(ValueError("x" * 10_000))) == LONGEST_REASON
+
+
+def test_no_secret_is_shown() -> None:
+    assert "hush" not in repr(ControlTarget("127.0.0.1:1", b"pem", "hush"))
+    assert "hush" not in repr(Task(1, "hush"))

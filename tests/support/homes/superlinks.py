@@ -5,7 +5,8 @@ from contextlib import closing
 from datetime import datetime
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.superlink.superlink import SuperlinkApp, spki_of
+from fieldfare.server.superlink.node_keys import spki_of
+from fieldfare.server.superlink.superlink import SuperlinkApp
 
 
 def _state(home: CoordinatorHome) -> sqlite3.Connection:

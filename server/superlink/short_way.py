@@ -1,0 +1,160 @@
+"""The calls that every message needs, answered without Flower's web layers; others go through them.
+
+A message takes ten calls at the least, and each spent most of its time in layers that every call
+of Flower's API passes. Only what succeeds is answered here: whatever is refused or fails has left
+nothing behind, and is asked again of Flower's app, which words it.
+
+A node or a run that asks for messages while there are none is answered when one has come whole, or
+a moment later: nobody has to ask every few milliseconds.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fieldfare.server.superlink.gate import FLEET, RUNTIME, App, Message, Receive, Scope, Send
+
+MOST_SESSIONS: Final = 4096  # of pieces that are on their way; the oldest is forgotten
+PULL: Final = "pull-messages"
+CALLS: Final = (PULL, "push-messages", "push-object", "pull-object", "confirm-message-received")
+PROTOBUF: Final = b"application/protobuf"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its answer, both protobuf messages of Flower's."""
+
+    request: Any
+    answer: Any
+
+
+@dataclass(frozen=True)
+class ShortCall:
+    """One path.
+
+    Attributes:
+        handle: checks and handles a body, and returns None where Flower's app has to say it.
+        hold_seconds: that a question for messages waits for one.
+    """
+
+    handle: Callable[[Scope, bytes], Exchange | None]
+    hold_seconds: float = 0.0
+
+
+class MessageNews:
+    """Which messages are on their way, and who waits for one; in one event loop."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._event = asyncio.Event()
+        self._missing: OrderedDict[str, set[str]] = OrderedDict()
+
+    def announce(self, session: str, pieces: Collection[str]) -> None:
+        """Take note of the pieces that are still to come; of none, the message is whole."""
+        if not pieces:
+            self._tell()
+            return
+        self._missing[session] = set(pieces)
+        while len(self._missing) > MOST_SESSIONS:
+            self._missing.popitem(last=False)
+
+    def take(self, session: str, piece: str) -> None:
+        """Take note of a piece; with the last one, whoever waits is told."""
+        missing = self._missing.get(session)
+        if missing is None:
+            return
+        missing.discard(piece)
+        if not missing:
+            del self._missing[session]
+            self._tell()
+
+    def next(self) -> asyncio.Event:
+        """Return what is set when the next message has come whole."""
+        return self._event
+
+    def _tell(self) -> None:
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+
+
+class ShortWay:
+    """An ASGI app before Flower's, behind the gate: a body comes in one piece."""
+
+    def __init__(self, app: App, calls: Mapping[str, ShortCall]) -> None:
+        """Stand before Flower's app; `calls` are by path."""
+        self._app, self._calls = app, calls
+        # One thread: SQLite has one writer, and two that wait for each other sleep.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-way")
+        self._news = {FLEET: MessageNews(), RUNTIME: MessageNews()}  # by who waits for it
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call, or pass it on."""
+        call = self._calls.get(scope["path"]) if scope["method"] == "POST" else None
+        if call is None:
+            await self._app(scope, receive, send)
+            return
+        body: bytes = (await receive())["body"]
+        found = await self._held(call, scope, body, receive)
+        if found is None:
+            await self._app(scope, _once(body, receive), send)
+            return
+        self._note(scope["path"], found)
+        await _send(found.answer.SerializeToString(), send)
+
+    async def _held(
+        self, call: ShortCall, scope: Scope, body: bytes, receive: Receive
+    ) -> Exchange | None:
+        """Handle a call; where it asks for messages and there are none, a moment later again."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + call.hold_seconds
+        news = self._news[FLEET if scope["path"].startswith(FLEET) else RUNTIME]
+        while True:
+            coming = news.next()  # before the question: what comes meanwhile is not missed
+            found = await loop.run_in_executor(self._thread, call.handle, scope, body)
+            left = end - loop.time()
+            if found is None or left <= 0 or not call.hold_seconds or found.answer.messages_list:
+                return found
+            if not await _comes(coming, receive, left):
+                return found
+
+    def _note(self, path: str, found: Exchange) -> None:
+        news = self._news[RUNTIME if path.startswith(FLEET) else FLEET]
+        if path.endswith("push-messages"):
+            news.announce(found.answer.session_id, found.answer.objects_to_push)
+        elif path.endswith("push-object") and found.answer.stored:
+            news.take(found.request.session_id, found.request.object_id)
+
+
+async def _comes(coming: asyncio.Event, receive: Receive, seconds: float) -> bool:
+    """Wait for a message; False where none comes in time, or who asked has hung up.
+
+    A message is given out once: who is not there any more must not be given it.
+    """
+    come, gone = asyncio.ensure_future(coming.wait()), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({come, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return come.done() and not gone.done()
+    finally:
+        come.cancel()
+        gone.cancel()
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+async def _send(content: bytes, send: Send) -> None:
+    headers = [
+        (b"content-type", PROTOBUF),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,298 @@
+"""The short way answers what Flower would, refuses in Flower's words, and holds a question."""
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.supercore.constant import TASK_TOKEN_HEADER
+from flwr.supercore.task_identity import TaskIdentity
+from tests.support.network.coordinator import (
+    RunningSuperlink,
+    new_home,
+    new_node,
+    running_superlink,
+    signed,
+    spki,
+)
+
+from fieldfare.client.node.fleet import Arrival, Fleet, SuperlinkEndpoint, joined
+from fieldfare.server.home.initial_setup import build_bundle
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, RUNTIME, App, CallRules, Gate
+from fieldfare.server.superlink.short_way import MOST_SESSIONS, MessageNews
+from fieldfare.server.superlink.superlink import (
+    REFRESH_SECONDS,
+    SuperlinkApp,
+    control,
+    server_task,
+    tasks,
+)
+
+PROTOBUF: Final = {"content-type": "application/protobuf"}
+TRIES: Final = 20
+
+
+@pytest.fixture
+def flower(tmp_path: Path) -> SuperlinkApp:
+    return SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
+
+
+def state_of(flower: SuperlinkApp) -> Any:
+    return flower.flower.state.linkstate_factory.state()
+
+
+def registered(flower: SuperlinkApp, key: ec.EllipticCurvePrivateKey) -> int:
+    return int(state_of(flower).create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, spki(key), 30.0))
+
+
+def asked(
+    flower: SuperlinkApp, app: App, path: str, body: bytes, headers: Mapping[str, str]
+) -> tuple[int, bytes, str]:
+    """Ask through the gate, as a listener does: status, content and its type."""
+    offered = PUBLIC if path.startswith(FLEET) else LOCAL
+    gate: Any = Gate(app, CallRules("either", offered, "t", flower.vouched), lambda _: None)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="https://here") as web:
+            return await web.post(path, content=body, headers=headers)
+
+    found = asyncio.run(ask())
+    return found.status_code, found.content, found.headers.get("content-type", "")
+
+
+class Asker:
+    """A registered node, and questions that are refused or fail."""
+
+    def __init__(self, flower: SuperlinkApp) -> None:
+        self.key, _ = new_node()
+        self.node = Node(node_id=registered(flower, self.key))
+        stranger, _ = new_node()
+        other, _ = new_node()
+        pull = PullMessagesRequest(node=self.node).SerializeToString()
+        of_other = Node(node_id=registered(flower, other))
+        runtime = PullAppMessagesRequest(message_ids=["a"]).SerializeToString()
+        mine = PROTOBUF | signed(self.key)
+        old = mine | {"flwr-timestamp": datetime(2020, 1, 1, tzinfo=UTC).isoformat()}
+        self.refused: dict[str, tuple[str, bytes, dict[str, str]]] = {
+            "nobody": (FLEET + "pull-messages", pull, PROTOBUF),
+            "stranger": (FLEET + "pull-messages", pull, PROTOBUF | signed(stranger)),
+            "another's signature": (FLEET + "pull-messages", pull, PROTOBUF | signed(other)),
+            "another's number": (
+                FLEET + "pull-object",
+                PullObjectRequest(node=of_other, object_id="x").SerializeToString(),
+                mine,
+            ),
+            "an old signature": (FLEET + "pull-messages", pull, old),
+            "no protobuf": (FLEET + "pull-messages", b"\xff\xff\xff", mine),
+            "another type": (
+                FLEET + "pull-messages",
+                pull,
+                mine | {"content-type": "application/json"},
+            ),
+            "a run that is not there": (
+                FLEET + "push-object",
+                PushObjectRequest(
+                    node=self.node, run_id=7, object_id="x", object_content=b"y"
+                ).SerializeToString(),
+                mine,
+            ),
+            "no token": (RUNTIME + "pull-messages", runtime, PROTOBUF),
+            "a wrong token": (
+                RUNTIME + "pull-messages",
+                runtime,
+                PROTOBUF | {TASK_TOKEN_HEADER: "wrong"},
+            ),
+        }
+
+
+def test_what_is_refused_is_refused_as_flower_refuses_it(flower: SuperlinkApp) -> None:
+    for name, (path, body, headers) in Asker(flower).refused.items():
+        expected = asked(flower, flower.flower, path, body, headers)
+        assert expected[0] >= 400, name
+        assert asked(flower, flower.app, path, body, headers) == expected, name
+
+
+def test_what_is_answered_is_answered_as_flower_answers_it(flower: SuperlinkApp) -> None:
+    asker = Asker(flower)
+    body = PullMessagesRequest(node=asker.node).SerializeToString()
+    headers = PROTOBUF | signed(asker.key)
+    for path, content in ((FLEET + "pull-messages", body), ("/v1/fleet/get-run", body)):
+        expected = asked(flower, flower.flower, path, content, headers)
+        assert asked(flower, flower.app, path, content, headers) == expected
+    assert asked(flower, flower.app, FLEET + "pull-messages", body, headers)[0] == 200
+
+
+def test_a_call_that_fails_leaves_nothing_behind(
+    flower: SuperlinkApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's app is asked again, and what it leaves is there once."""
+    asker, state = Asker(flower), state_of(flower)
+    before = len(state.get_node_info(owner_aids=[NOOP_FLWR_AID]))
+    calls = list[int]()
+
+    def fail(**_: object) -> list[Message]:
+        key, _line = new_node()
+        calls.append(registered(flower, key))
+        raise ValueError("later")
+
+    monkeypatch.setattr(state, "get_message_ins", fail)
+    body = PullMessagesRequest(node=asker.node).SerializeToString()
+    asked(flower, flower.app, FLEET + "pull-messages", body, PROTOBUF | signed(asker.key))
+    assert len(calls) == 2  # on the short way, and in Flower's app
+    assert len(state.get_node_info(owner_aids=[NOOP_FLWR_AID])) == before + 1
+
+
+def test_flowers_state_looks_for_silent_tasks_once_a_second(
+    flower: SuperlinkApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, seen = state_of(flower), list[str]()
+    session = state.session
+
+    def counted() -> Any:
+        seen.append("a transaction")
+        return session()
+
+    monkeypatch.setattr(state, "session", counted)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    state._cleanup_expired_task_tokens()
+    assert seen
+    seen.clear()
+    state._cleanup_expired_task_tokens()
+    assert not seen
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9 + REFRESH_SECONDS)
+    state._cleanup_expired_task_tokens()
+    assert seen
+
+
+# ---- news
+
+
+def told(news: MessageNews) -> Any:
+    return news.next()
+
+
+def test_whoever_waits_is_told_with_the_last_piece() -> None:
+    news = MessageNews()
+    event = told(news)
+    news.announce("s", ["a", "b"])
+    news.take("s", "a")
+    news.take("s", "a")
+    news.take("another", "b")
+    assert not event.is_set()
+    news.take("s", "b")
+    assert event.is_set()
+    assert not told(news).is_set()
+
+
+def test_a_message_of_which_everything_is_there_is_told_at_once() -> None:
+    news = MessageNews()
+    event = told(news)
+    news.announce("s", [])
+    assert event.is_set()
+
+
+def test_messages_that_never_come_whole_are_forgotten() -> None:
+    news = MessageNews()
+    for number in range(MOST_SESSIONS + 1):
+        news.announce(str(number), ["a"])
+    event = told(news)
+    news.take("0", "a")
+    assert not event.is_set()
+    news.take("1", "a")
+    assert event.is_set()
+
+
+# ---- a real SuperLink
+
+
+@pytest.fixture(scope="module")
+def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
+    with running_superlink(new_home(tmp_path_factory.mktemp("coordinator") / "home")) as running:
+        yield running
+
+
+class RunUnderWay:
+    """A run, from its server's side, and one node with its key."""
+
+    def __init__(self, superlink: RunningSuperlink, stack: ExitStack) -> None:
+        authority = superlink.home.authority.read_bytes()
+        link = stack.enter_context(control(control_target(superlink.home)))
+        self.key, line = new_node()
+        link.register_node(line, "bank-a")
+        run = link.start_run(build_bundle(), {"study": "ab" * 32, "run": "r-1"})
+        secret = superlink.home.runtime_token.read_bytes()
+        taken = stack.enter_context(tasks(superlink.local, authority, secret)).acquire()
+        assert taken is not None
+        self.task: Any = stack.enter_context(server_task(superlink.local, authority, taken.token))
+        self.fleet: Fleet = stack.enter_context(
+            joined(SuperlinkEndpoint(superlink.public, authority), self.key)
+        )
+        stack.callback(link.stop_run, run)
+
+    def push(self) -> None:
+        TaskIdentity.node_id = 1
+        record: Any = ConfigRecord({"asked": b"?"})
+        message = Message(
+            RecordDict({"r": record}), dst_node_id=self.fleet.node_id, message_type="query.test"
+        )
+        assert all(self.task.grid.push_messages([message]))
+
+
+@pytest.fixture
+def run(superlink: RunningSuperlink) -> Iterator[RunUnderWay]:
+    with ExitStack() as stack:
+        yield RunUnderWay(superlink, stack)
+
+
+def test_a_question_is_held_until_a_message_has_come(run: RunUnderWay) -> None:
+    for _ in range(TRIES):  # a slow machine may take longer than a question is held
+        found = list[Arrival | None]()
+        asking = threading.Thread(target=lambda: found.append(run.fleet.receive()))  # noqa: B023
+        asking.start()
+        time.sleep(0.2)
+        held = asking.is_alive()
+        run.push()
+        asking.join()
+        if found[0] is not None and held:
+            return
+        while found[0] is None and run.fleet.receive() is None:
+            pass
+    pytest.fail("no question was held until a message came")
+
+
+def test_a_message_is_not_given_to_a_node_that_has_hung_up(
+    run: RunUnderWay, superlink: RunningSuperlink
+) -> None:
+    """It would be lost: a message is given out once."""
+    body = PullMessagesRequest(node=Node(node_id=run.fleet.node_id)).SerializeToString()
+    headers = PROTOBUF | signed(run.key) | {"host": "here", "content-length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    host, _, port = superlink.public.rpartition(":")
+    with (
+        socket.create_connection((host, int(port))) as plain,
+        superlink.trust.wrap_socket(plain, server_hostname=host) as line,
+    ):
+        line.sendall(f"POST {FLEET}pull-messages HTTP/1.1\r\n{head}\r\n".encode() + body)
+        time.sleep(0.2)  # it is held now
+        assert isinstance(line, ssl.SSLSocket)
+    run.push()
+    end = time.monotonic() + 30.0
+    while run.fleet.receive() is None:
+        assert time.monotonic() < end
