@@ -30,11 +30,11 @@ STEPS: Final = 20
 
 
 @contextmanager
-def console(part: str, home: Path) -> Iterator[tuple[str, str]]:
+def console(home: Path) -> Iterator[tuple[str, str]]:
     """Serve a console as on a terminal; its address, and the token of the link that it shows."""
     listen = f"127.0.0.1:{free_port()}"
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "fieldfare", part, "console"]
+    command = [sys.executable, "-m", "fieldfare", "console"]
     with subprocess.Popen(
         [*command, "--home", str(home), "--listen", listen], stdin=theirs, stdout=theirs
     ) as process:
@@ -67,7 +67,7 @@ def institution(demo: Path, folder: Path) -> None:
     shutil.copytree(demo / "bank-a", home)
     shutil.copytree(keys_beside(demo / "bank-a"), keys_beside(home))
     with (
-        console("institution", home) as (address, token),
+        console(home) as (address, token),
         chromium(address, scripts=True, checks=False) as look,
     ):
         look.enrol(token, "anna")
@@ -86,7 +86,7 @@ def coordinator(folder: Path) -> None:
         bed.until_ended(run)
         bed.expect_people(lead="clara", operator="otto")
         with (
-            console("coordinator", bed.coordinator_home) as (address, token),
+            console(bed.coordinator_home) as (address, token),
             chromium(address, scripts=True, checks=False) as look,
         ):
             look.enrol(token, "clara")

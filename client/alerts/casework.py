@@ -442,7 +442,7 @@ analysts = {listed(terms.analysts)}
 # collect: acts that are signed but not collected would count no more.
 reviewers = {listed(terms.reviewers)}
 
-# The user of the operating system as whom `fieldfare institution console` runs, who belongs to
+# The user of the operating system as whom `fieldfare console` runs, who belongs to
 # this folder's group. Empty: there is no console, and nobody decides.
 console = {tomlkit.string(terms.console).as_string()}
 """

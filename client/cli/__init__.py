@@ -3,13 +3,25 @@
 Decide nothing, may import every room of client.
 """
 
+from pathlib import Path
 from typing import Final
 
-from fieldfare.shared.cli.part import Part
+from fieldfare.shared.cli.part import HomeParty, Part
 
 app: Final = Part(
     __name__,
-    gathers=f"{__name__}.ledger",
+    party=HomeParty(
+        name="institution",
+        marks=("institution.toml", "casework.toml"),  # the second is of its analysts' folder
+        variable="FIELDFARE_HOME",
+        services=("custodian", "node"),
+        service_home=Path("/var/lib/fieldfare"),
+        tables={
+            "PartyConsole": "fieldfare.client.console.process.CONSOLE",
+            "PartyEvidence": f"{__name__}.ledger.EVIDENCE",
+            "PartyUpkeep": f"{__name__}.upkeep.backup.UPKEEP",
+        },
+    ),
     alerts="""
         institution.alerts institution.act institution.labels
         institution.export institution.report.check
@@ -17,20 +29,18 @@ app: Final = Part(
     casework="""
         institution.casework.make institution.casework.collect
         institution.forget
-        institution.console institution.console.account.add institution.console.account.link
-        institution.console.account.close institution.console.account.list
     """,
     drafting="study.new records.assemble",
     home="""
         institution.join institution.keys institution.keys.rotate
-        institution.keys.revoke institution.policy institution.log institution.deletions
+        institution.keys.revoke institution.policy institution.log
     """,
     ledger="""
         institution.ledger institution.ledger.split institution.ledger.accept-restore
         institution.ledger.clock institution.ledger.holdout-key institution.ledger.recall
         institution.verify institution.head
     """,
-    node="institution.node institution.service.install institution.service.uninstall",
+    node="institution.node",
     records="institution.records.import institution.records.check",
     roster="""
         institution.roster institution.roster.accept institution.roster.compare
@@ -38,7 +48,6 @@ app: Final = Part(
     """,
     run="""
         institution.check institution.custodian institution.status
-        institution.notices.test institution.notices.list
         institution.desk institution.desk.person.add institution.desk.person.remove
         institution.desk.person.list
     """,
@@ -53,9 +62,9 @@ app: Final = Part(
     """,
     typologies="typologies.show typologies.check typologies.run",
     **{
-        "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
+        "upkeep.backup": "institution.keys.recovery",
         "upkeep.link": "institution.link",
-        "upkeep.deletion": "institution.delete institution.model.delete",
+        "upkeep.deletion": "institution.model.delete",
         "upkeep.start": "institution.start",
     },
 )

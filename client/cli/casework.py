@@ -1,11 +1,9 @@
-"""`fieldfare institution casework make|collect`, `forget`, `console`.
+"""`fieldfare institution casework make|collect`, `forget`.
 
 Several persons work on alerts, without a key.
 """
 
 import grp
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,25 +29,10 @@ from fieldfare.client.alerts.casework import (
 )
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
-from fieldfare.client.console.place import console_place
-from fieldfare.client.console.process import institution_room
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.journal.journal import Journal
-from fieldfare.shared.console.process import address_of, run_console
-from fieldfare.shared.console.rights import ConsoleRole
-from fieldfare.shared.console.terminal import (
-    AtOption,
-    ListenOption,
-    NameArgument,
-    SubOption,
-    accounts_option,
-    add_account,
-    close_account,
-    link_account,
-    list_accounts,
-)
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.clock import utc_now
@@ -107,7 +90,7 @@ def make(
     for line in made.obstacles():
         typer.echo(f"warning: {line}", err=True)
     typer.echo(f"Name the console's user in {path / TERMS}; as that user:")
-    typer.echo(f"fieldfare institution console --home {path} --accounts FOLDER")
+    typer.echo(f"fieldfare console --home {path} --accounts FOLDER")
 
 
 def _terms(institution: str, analysts: list[str], reviewers: list[str]) -> CaseworkTerms:
@@ -221,76 +204,3 @@ def forget_expired(home: HomeOption = DEFAULT_HOME) -> None:
     ):
         gone = forget(store, keys, settings, utc_now(), journal)
     typer.echo(f"{gone} alerts deleted; entries kept until before today are gone")
-
-
-# -- console --------------------------------------------------------------------------------------
-
-LISTEN: Final = "127.0.0.1:8700"
-
-AccountsOption = Annotated[Path | None, accounts_option("FIELDFARE_CONSOLE")]
-
-
-@app.command("institution.console")
-def serve_console(
-    home: QueueOption = DEFAULT_HOME,
-    accounts: AccountsOption = None,
-    listen: ListenOption = LISTEN,
-    at: AtOption = "",
-) -> None:
-    """Serve the console for a browser on this machine until this is stopped.
-
-    It shows alerts, how studies and budget stand, and signs who decided. It makes no key, writes
-    no ledger and opens no record; a casework folder has none of them. On a terminal it begins with
-    a link for a person who never enrolled and has no valid link.
-    """
-    run_console(institution_room(home, accounts), listen, at, typer.echo, links=sys.stdout.isatty())
-
-
-@app.command("institution.console.account.add")
-def add(
-    name: NameArgument,
-    role: Annotated[ConsoleRole, typer.Option(help="What the person may do.")],
-    home: QueueOption = DEFAULT_HOME,
-    accounts: AccountsOption = None,
-    listen: ListenOption = LISTEN,
-    at: AtOption = "",
-    sub: SubOption = "",
-) -> None:
-    """Add an account, and print the link by which its person enrols, once."""
-    address = "" if sub else address_of(listen, at)
-    with console_place(home, accounts, os.urandom, make=True) as place:
-        add_account(place, name, role, address, sub)
-
-
-@app.command("institution.console.account.link")
-def link(
-    name: NameArgument,
-    home: QueueOption = DEFAULT_HOME,
-    accounts: AccountsOption = None,
-    listen: ListenOption = LISTEN,
-    at: AtOption = "",
-    sub: SubOption = "",
-) -> None:
-    """Reset an account with a new link, where a password or a second factor was lost.
-
-    The old password, second factor, sessions and links count no more.
-    """
-    address = "" if sub else address_of(listen, at)
-    with console_place(home, accounts, os.urandom) as place:
-        link_account(place, name, address, sub)
-
-
-@app.command("institution.console.account.close")
-def close(
-    name: NameArgument, home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None
-) -> None:
-    """Close an account and end its sessions; its earlier acts stay recorded."""
-    with console_place(home, accounts, os.urandom) as place:
-        close_account(place, name)
-
-
-@app.command("institution.console.account.list")
-def listed(home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None) -> None:
-    """List the accounts, their roles, and who has enrolled."""
-    with console_place(home, accounts, os.urandom) as place:
-        list_accounts(place)

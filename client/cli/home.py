@@ -3,7 +3,6 @@
 Who pins or accepts looks at every fingerprint first.
 """
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -29,7 +28,6 @@ from fieldfare.client.home.policy_explained import allowing, explain
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import initial_setup
 from fieldfare.client.institution.institution import open_institution, open_journal
-from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
     read,
@@ -44,7 +42,6 @@ from fieldfare.shared.protocol.identity import (
     matches_fingerprint,
     public_hex,
 )
-from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.file import load_study
@@ -55,8 +52,6 @@ from fieldfare.shared.system.private_files import (
     os_user,
     replace_private,
 )
-from fieldfare.shared.system.whole_files import new_file
-from fieldfare.shared.terminal.texts import counted
 
 PIN_AT_START: Final = (
     "A custodian that runs has the old key: stop it and start it with the token's PIN\n"
@@ -309,25 +304,3 @@ def log(
     """Print every entry of your log after a number as a line of JSON, for a collector (SIEM)."""
     for entry in read(Home.open(home).log_folder, since=since):
         typer.echo(entry.line.decode())
-
-
-@app.command("institution.deletions")
-def deletions(
-    out: Annotated[Path, typer.Option("--out", help="A new file, a line for each statement.")],
-    home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
-) -> None:
-    """Write signed statements of what was deleted here, from the log, for auditors.
-
-    They name rules, days and hashes of keys; no person, no record, and not how many alerts.
-    """
-    opened = Home.open(home)
-    signer = IdentitySigner(keys.load_identity(opened, identity_secret(opened, passphrase_file)))
-    institution = load_settings(opened).id
-    made = list(deletion_statements(opened.log_folder, institution, signer))
-    if not made:
-        raise UsageError("expected deletions in the log, found none: nothing was due yet")
-    with new_file(out) as file:
-        file.writelines(one + b"\n" for one in made)
-    typer.echo(f"{out}: {counted(len(made), 'statement')} of deletion")
-    typer.echo(f"Next: fieldfare audit deletions {shlex.quote(str(out))} --roster ROSTER")

@@ -59,7 +59,7 @@ from fieldfare.client.oversight.transcript_check import (
 )
 from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners, quorum_words
 from fieldfare.shared.cli.audit import RequiredOption
-from fieldfare.shared.cli.evidence import EvidenceSource, GatheredEvidence, GivenEvidence
+from fieldfare.shared.cli.evidence import GatheredEvidence, GivenEvidence, PartyEvidence
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evidence.pack import PackSigner
 from fieldfare.shared.protocol.identity import public_hex
@@ -635,28 +635,11 @@ def _row(found: TranscriptCheck) -> dict[str, object]:
 # -- evidence -----------------------------------------------------------------------------------
 
 
-class InstitutionEvidence:
-    """The studies of an institution; its identity signs."""
-
-    variable = "FIELDFARE_HOME"
-    usual = DEFAULT_HOME
-
-    def is_home(self, path: Path) -> bool:
-        """Tell whether a folder is an institution's."""
-        return Home(path).settings.is_file()
-
-    def gather(self, home: Path, subject: str, given: GivenEvidence) -> GatheredEvidence:
-        """Return the facts of a study.
-
-        Raises:
-            UsageError, ProtocolError, LedgerError: as `study_evidence`.
-            KeysError: the identity cannot be loaded.
-        """
-        opened = Home.open(home)
-        key = load_identity(opened, identity_secret(opened, given.passphrase))
-        facts = study_evidence(home, subject, given.software, given.now, given.transcript)
-        by = PackSigner(facts.maker, public_hex(key), IdentitySigner(key))
-        return GatheredEvidence(facts, by)
+def _gather(home: Path, subject: str, given: GivenEvidence) -> GatheredEvidence:
+    opened = Home.open(home)
+    key = load_identity(opened, identity_secret(opened, given.passphrase))
+    facts = study_evidence(home, subject, given.software, given.now, given.transcript)
+    return GatheredEvidence(facts, PackSigner(facts.maker, public_hex(key), IdentitySigner(key)))
 
 
-SOURCE: Final[EvidenceSource] = InstitutionEvidence()
+EVIDENCE: Final = PartyEvidence(_gather)

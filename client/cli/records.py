@@ -47,8 +47,7 @@ from fieldfare.client.records.settings import check_unit, load_sources, own_unit
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
-from fieldfare.shared.cli.part import Part
-from fieldfare.shared.cli.root import PARTS
+from fieldfare.shared.cli.part import PARTS, Part
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study

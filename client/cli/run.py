@@ -1,8 +1,7 @@
-"""`fieldfare institution custodian`, `status`, `check`, `notices` and `desk`."""
+"""`fieldfare institution custodian`, `status`, `check` and `desk`."""
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -32,7 +31,6 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.oversight import preflight
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.link import link_checks
-from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.stories import (
@@ -48,7 +46,6 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.watch import notice_screen as screen
 
 
 @app.command("institution.custodian")
@@ -61,20 +58,6 @@ def custodian(
     """
     keep_out_of_dumps()
     guard_home(home, identity_secret(Home(home.absolute()), passphrase_file))
-
-
-@app.command("institution.notices.test")
-def try_addresses(home: HomeOption = DEFAULT_HOME) -> None:
-    """Send a test to every address of notices.toml, at once; exit status 1 where one fails."""
-    place = notices_home(Home.open(home))
-    if not screen.try_addresses(place, utc_now(), lambda: secrets.token_hex(16)):
-        raise typer.Exit(EXIT_FAILED)
-
-
-@app.command("institution.notices.list")
-def notices_list(home: HomeOption = DEFAULT_HOME, as_json: ProgramsOption = False) -> None:
-    """List the newest notices, and whether each address has them."""
-    screen.print_newest(notices_home(Home.open(home)), utc_now(), as_json=as_json)
 
 
 NodeSettingsOption = Annotated[

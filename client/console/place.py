@@ -16,7 +16,7 @@ from fieldfare.shared.desk.asking import DeskClient
 from fieldfare.shared.errors import UsageError
 
 AskDesk = Callable[[], DeskClient]
-FIRST: Final = "fieldfare institution console account add NAME --role analyst"
+FIRST: Final = "fieldfare console account add NAME --role analyst"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Final
 from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.desk.place import desk_child
-from fieldfare.shared.console.process import ConsoleRoom
+from fieldfare.shared.console.process import ConsoleRoom, PartyConsole
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.processes import kept_running
 
 log = logging.getLogger(__name__)
@@ -50,3 +51,12 @@ def _own_desk(place: ConsolePlace) -> Iterator[None]:
         while not place.desk.runs() and time.monotonic() < ends:
             time.sleep(DESK_PAUSE)
         yield
+
+
+CONSOLE: Final = PartyConsole(
+    room=institution_room,
+    place=lambda home, accounts, make: console_place(home, accounts, os.urandom, make=make),
+    roles=tuple(ConsoleRole),
+    listen="127.0.0.1:8700",
+    variable="FIELDFARE_CONSOLE",
+)

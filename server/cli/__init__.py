@@ -3,35 +3,40 @@
 Decide nothing, may import every room of server.
 """
 
+from pathlib import Path
 from typing import Final
 
-from fieldfare.shared.cli.part import Part
+from fieldfare.shared.cli.part import HomeParty, Part
 
 app: Final = Part(
     __name__,
-    gathers=f"{__name__}.evidence",
-    backup="coordinator.recovery coordinator.backup coordinator.restore",
-    console="""
-        coordinator.console coordinator.console.account.add coordinator.console.account.link
-        coordinator.console.account.close coordinator.console.account.list
-    """,
+    party=HomeParty(
+        name="coordinator",
+        marks=("coordinator.toml",),
+        variable="FIELDFARE_COORDINATOR",
+        services=("coordinator",),
+        service_home=Path("/var/lib/fieldfare-coordinator"),
+        tables={
+            "PartyConsole": "fieldfare.server.console.process.CONSOLE",
+            "PartyEvidence": f"{__name__}.evidence.EVIDENCE",
+            "PartyUpkeep": f"{__name__}.upkeep.UPKEEP",
+        },
+    ),
     coordinator="""
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
-        coordinator.purge coordinator.deletions
+        coordinator.purge
     """,
-    deletion="coordinator.delete coordinator.model.delete",
     export="coordinator.export",
     members="""
         coordinator.enrol coordinator.members coordinator.remove
         coordinator.roster
     """,
-    notices="coordinator.notices.test coordinator.notices.list",
     signing="coordinator.sign",
     queries="query.plan query.ask query.answers",
     runs="""
         coordinator.propose coordinator.studies coordinator.run.start coordinator.run.stop
         coordinator.run.resume coordinator.runs
     """,
-    service="coordinator.service.install coordinator.service.uninstall",
+    upkeep="coordinator.recovery coordinator.model.delete",
     witnesses="coordinator.witnesses coordinator.publish",
 )

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ from fieldfare.server.members.publication import (
     take_invitation,
 )
 from fieldfare.server.members.standing import spoken_key
-from fieldfare.server.store.store import run_store, run_store_to_read
+from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.server.upkeep.due_deletions import delete_due
@@ -56,7 +55,6 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 from fieldfare.shared.system.sockets import is_short_enough
-from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted
 from fieldfare.shared.watch.log import SupervisedLog, in_json
 
@@ -348,20 +346,3 @@ def purge(
             "signs it"
         )
     typer.echo(f"{rows} rows of ended runs deleted from the SuperLink's own state")
-
-
-@app.command("coordinator.deletions")
-def deletions(
-    out: Annotated[Path, typer.Option("--out", help="A new file, a line for each statement.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Write every signed statement of what was deleted, for auditors."""
-    opened = CoordinatorHome.open(home)
-    with run_store_to_read(opened.runs_database) as store:
-        statements = store.deletion_statements()
-    if not statements:
-        raise UsageError("expected statements of deletion, found none: nothing was deleted yet")
-    with new_file(out) as file:
-        file.writelines(one + b"\n" for one in statements)
-    typer.echo(f"{out}: {counted(len(statements), 'statement')} of deletion")
-    typer.echo(f"Next: fieldfare audit deletions {shlex.quote(str(out))} --roster roster.signed")

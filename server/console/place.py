@@ -14,7 +14,7 @@ from fieldfare.shared.console.credentials import Entropy
 from fieldfare.shared.console.place import AccountsPlace, accounts_in
 from fieldfare.shared.errors import RunError
 
-FIRST: Final = "fieldfare coordinator console account add NAME --role operator"
+FIRST: Final = "fieldfare console account add NAME --role operator"
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,16 @@ from fieldfare.shared.cli.part import Part
 app: Final = Part(
     __name__,
     audit="audit.transcript audit.stories",
+    console="""
+        console console.account.add console.account.link console.account.close console.account.list
+    """,
     deletions="audit.deletions",
     evidence="evidence.pack evidence.verify",
     software="software",
     recovery="recovery.key",
+    services="service.install service.uninstall",
     study="study.check study.sign",
     study_plan="study.plan",
+    upkeep="backup restore delete deletions notices.test notices.list",
     watch="watch.files",
 )

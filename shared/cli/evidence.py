@@ -1,29 +1,25 @@
 """`fieldfare evidence pack` and `evidence verify`: what a supervisor gets, and a check of it.
 
-A part of the package that has homes gathers from its own: `gathers` of its `Part` names the module,
-whose `SOURCE` is an `EvidenceSource`. Without a home, a transcript alone is enough.
+Each party gathers from its own home, by its `PartyEvidence`. Without a home, a transcript alone is
+enough.
 """
 
 import hashlib
 import json
-import os
 import platform
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 import typer
 
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import KeyOption, RosterOption, trusted
-from fieldfare.shared.cli.part import Part
-from fieldfare.shared.cli.root import PARTS
+from fieldfare.shared.cli.part import PassphraseFileOption, party_of
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evidence.facts import EvidenceFacts, Package, SoftwareFacts
 from fieldfare.shared.evidence.pack import (
@@ -74,28 +70,14 @@ class GatheredEvidence:
     by: PackSigner
 
 
-class EvidenceSource(Protocol):
-    """Gathers from the homes of one part.
+@dataclass(frozen=True)
+class PartyEvidence:
+    """How a party gathers the facts of a study or a run that a person means, from its home.
 
-    Attributes:
-        variable: the environment variable that names a home.
-        usual: the folder that is one where none is named.
+    `gather` raises FieldfareError where it is not known there, or the home cannot be read.
     """
 
-    variable: str
-    usual: Path
-
-    def is_home(self, path: Path) -> bool:
-        """Tell whether a folder is such a home, complete or not."""
-        ...
-
-    def gather(self, home: Path, subject: str, given: GivenEvidence) -> GatheredEvidence:
-        """Return the facts of a study or a run that a person means.
-
-        Raises:
-            FieldfareError: it is not known there, or the home cannot be read.
-        """
-        ...
+    gather: Callable[[Path, str, GivenEvidence], GatheredEvidence]
 
 
 @app.command("evidence.pack")
@@ -126,15 +108,7 @@ def pack(
         bool,
         typer.Option("--names", help="Name who decided by account; else people are numbered."),
     ] = False,
-    passphrase_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="FIELDFARE_PASSPHRASE_FILE",
-            help="A private file whose one line is the key's passphrase, or its token's PIN.",
-            show_default=False,
-        ),
-    ] = None,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Write the evidence of a run or a study: a page for people, the same for programs, signed.
 
@@ -145,8 +119,8 @@ def pack(
         raise UsageError(f"{out}: expected a new file, found an existing one: move it away first")
     given = GivenEvidence(transcript, passphrase_file, utc_now(), software_facts())
     if subject:
-        source, folder = _source(home)
-        found = source.gather(folder, subject, given)
+        party, folder = party_of(home)
+        found = party.table(PartyEvidence).gather(folder, subject, given)
         facts, by = replace(found.facts, names_people=names), found.by
     else:
         facts, by = _of_a_transcript(given, roster, coordinator_key), None
@@ -185,31 +159,6 @@ def software_facts() -> SoftwareFacts:
         packages=tuple(Package(one.name, one.version, one.licence) for one in found if one != own),
         digest=own.digest,
         bill=bill_bytes(),
-    )
-
-
-def _source(home: Path | None) -> tuple[EvidenceSource, Path]:
-    """Return whose home is meant, and where it is."""
-    sources = [
-        import_module(part.gathers).SOURCE
-        for point in entry_points(group=PARTS)
-        if isinstance(part := point.load(), Part) and part.gathers
-    ]
-    if home is not None:
-        found = [(one, home) for one in sources if one.is_home(home)]
-        wanted = str(home)
-    else:
-        named = [(one, Path(os.environ.get(one.variable) or one.usual)) for one in sources]
-        found = [(one, path) for one, path in named if one.is_home(path)]
-        wanted = " or ".join(str(path) for _, path in named)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        both = " and ".join(str(path) for _, path in found)
-        raise UsageError(f"--home: expected one folder, found {both}: say which")
-    raise UsageError(
-        f"--home: expected a coordinator's or an institution's folder, found none at {wanted}: "
-        "name it, or give --transcript alone without STUDY|RUN"
     )
 
 

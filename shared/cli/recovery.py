@@ -1,20 +1,13 @@
-"""`fieldfare recovery key FILE`, and what every party's backup and restore say alike."""
+"""`fieldfare recovery key FILE`, and how a recovery key is said."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.party.home_copies import WrittenBackup
 from fieldfare.shared.party.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.system.private_files import create_private
-
-MOST_STRANGERS: Final = 8
-
-RecoveryKeyOption = Annotated[
-    Path, typer.Option("--recovery-key", metavar="FILE", help="The recovery key's private half.")
-]
 
 
 @app.command("recovery.key")
@@ -40,18 +33,3 @@ def recovery_key(
 def key_lines(spoken: str) -> list[str]:
     """Return a recovery key's fingerprint as people compare it."""
     return [f"recovery key  {spoken[:39]}", f"              {spoken[40:]}"]
-
-
-def backup_lines(file: Path, done: WrittenBackup) -> list[str]:
-    """Return what was written, and what was not."""
-    header, megabytes = done.header, file.stat().st_size / 1e6
-    lines = [
-        f"wrote {file}",
-        f"{len(header.files)} files of {header.name}, {megabytes:.1f} MB, as of {header.made}",
-    ]
-    if done.strangers:
-        more = len(done.strangers) - MOST_STRANGERS
-        lines.append("not in it, as no file of a home (records too are yours to back up):")
-        lines += [f"  {name}" for name in done.strangers[:MOST_STRANGERS]]
-        lines += [f"  and {more} more"] if more > 0 else []
-    return lines

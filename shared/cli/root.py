@@ -23,13 +23,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from fieldfare.shared.advice import meant, told
-from fieldfare.shared.cli.part import Part
+from fieldfare.shared.cli.part import PARTS, Part
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE, permit
 from fieldfare.shared.system.private_files import keep_from_writing_by_others
 from fieldfare.shared.terminal.streams import make_streams_plain, plain_streams
 
-PARTS: Final = "fieldfare.parts"
 GROUP: Final = "fieldfare.commands"
 _ACCESS: Final = "access for this user", "have its owner give it, or name another place"
 _ROOM: Final = "room on its disk", "make some, and repeat the command"

@@ -23,6 +23,7 @@ from fieldfare.shared.console.log_in import Entrance
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.provider import load_provider
 from fieldfare.shared.console.provider_entrance import ProviderEntrance
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.console.shield import Application
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.system.addresses import is_loopback, split_address
@@ -58,6 +59,25 @@ class ConsoleRoom:
     pages: Sequence[Page]
     menu: Sequence[MenuEntry]
     templates: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyConsole:
+    """The console of one party.
+
+    Attributes:
+        room: opens it, of a home and the console's own folder.
+        place: opens its accounts, of the same, and makes the folder where that is wanted.
+        roles: that an account may have.
+        listen: where it listens unless somebody says so.
+        variable: the environment variable that names the console's own folder.
+    """
+
+    room: Callable[[Path, Path | None], AbstractContextManager[ConsoleRoom]]
+    place: Callable[[Path, Path | None, bool], AbstractContextManager[AccountsPlace]]
+    roles: tuple[ConsoleRole, ...]
+    listen: str
+    variable: str
 
 
 def run_console(

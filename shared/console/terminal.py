@@ -1,7 +1,6 @@
-"""Accounts of a console on the terminal: the options and acts that both parts' commands share."""
+"""Accounts of a console on the terminal."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
 
 import typer
 
@@ -13,24 +12,6 @@ from fieldfare.shared.console.provider import named_subject
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import console, table
-
-ListenOption = Annotated[
-    str, typer.Option(help="Where it listens: a loopback host:port, or unix:PATH.")
-]
-AtOption = Annotated[
-    str,
-    typer.Option(help="The address that people type, if a proxy with TLS stands before it."),
-]
-NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
-SubOption = Annotated[
-    str, typer.Option(help="With an identity provider: its number of the person, the claim `sub`.")
-]
-
-
-def accounts_option(variable: str) -> Any:
-    """Return the option of a console's own folder; `variable` of the environment says it too."""
-    help_text, otherwise = "The console's own folder.", "console/ in the home"
-    return typer.Option("--accounts", envvar=variable, help=help_text, show_default=otherwise)
 
 
 def add_account(place: AccountsPlace, name: str, role: ConsoleRole, address: str, sub: str) -> None:

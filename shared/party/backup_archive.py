@@ -133,7 +133,7 @@ def read_archive(
         UsageError: changed, cut off, of a later format, or with a file that no home has.
         OSError: the disk refuses it.
     """
-    header = _header(stream)
+    header = read_header(stream)
     check(header)
     for one in header.files:
         kind = kind_of(one.path, table)
@@ -145,7 +145,12 @@ def read_archive(
     return header
 
 
-def _header(stream: EncryptedReader) -> BackupHeader:
+def read_header(stream: EncryptedReader) -> BackupHeader:
+    """Return the header, with which a backup begins.
+
+    Raises:
+        UsageError: changed, cut off, or of a later format.
+    """
     length = int.from_bytes(stream.read(_LENGTH_BYTES), "big")
     if length > LONGEST_HEADER:
         raise UsageError(f"expected a header of at most {LONGEST_HEADER} bytes, found {length}")

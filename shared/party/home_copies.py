@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.errors import KeysError, UsageError
-from fieldfare.shared.party.backup_archive import BackupHeader, check_path, read_archive
+from fieldfare.shared.party.backup_archive import (
+    BackupHeader,
+    check_path,
+    read_archive,
+    read_header,
+)
 from fieldfare.shared.party.encrypted_stream import EncryptedReader
 from fieldfare.shared.party.home_files import HomeFile, InBackup, files_in, kind_of
 from fieldfare.shared.party.later_files import refuse_later
@@ -44,6 +49,15 @@ class BackupSource:
     key: RecoveryPrivate
     name: str = ""
 
+    def party(self) -> str:
+        """Return which party's home is in it.
+
+        Raises:
+            KeysError, UsageError, OSError: as `unpack`.
+        """
+        with self.file.open("rb") as content:
+            return read_header(EncryptedReader(content, str(self.file), self.key)).party
+
     def unpack(self, folder: Path, party: str, table: Sequence[HomeFile]) -> BackupHeader:
         """Write the files into an empty folder, and let SQLite check its own.
 
@@ -59,7 +73,7 @@ class BackupSource:
             if header.party != party:
                 raise UsageError(
                     f"{self.file}: expected a backup of the kind {party}, found one of the kind "
-                    f"{header.party}: fieldfare {header.party} restore"
+                    f"{header.party}"
                 )
             if self.name not in {"", header.name}:
                 raise UsageError(

@@ -138,8 +138,8 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
         f"  {fieldfare} institution models --home {bank}",
         f"in a browser: as the coordinator ({LEAD}), and as {bed.names[0]}, where a study waits",
         f"for its operator ({OPERATOR}); each command shows the link to come in by:",
-        f"  {fieldfare} coordinator console --home {lead}",
-        f"  {fieldfare} institution console --home {bank}",
+        f"  {fieldfare} console --home {lead}",
+        f"  {fieldfare} console --home {bank}",
         "and end it: make federation-stop",
     ]
 

@@ -217,7 +217,7 @@ def show(
             # Loads what runs a SuperLink, a second of processor that only homes need.
             from fieldfare.simulations.demo.testbed import typed_command  # noqa: PLC0415
 
-            console = f"{typed_command()} institution console --home {place}"
+            console = f"{typed_command()} console --home {place}"
             shown["home"] = results["home"] | {"console": console}
         render = every_figure if details else screen
         PlainConsole().print(render({**results, **shown}))

@@ -100,5 +100,6 @@ def test_each_name_of_a_table_that_imports_late_is_there(module: str) -> None:
 @pytest.mark.parametrize("room", COMMANDS)
 def test_each_module_of_commands_is_there(room: str) -> None:
     app = import_module(room).app
-    for module in {*app.modules.values(), *filter(None, [app.gathers])}:
+    tables = app.party.tables.values() if app.party else ()
+    for module in {*app.modules.values(), *(one.rpartition(".")[0] for one in tables)}:
         assert find_spec(module) is not None

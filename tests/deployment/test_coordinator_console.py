@@ -49,7 +49,7 @@ def bed(tmp_path: Path) -> Bed:
 def test_a_coordinator_proposes_watches_a_run_to_its_model_and_reads_answers(
     bed: Bed, capfd: pytest.CaptureFixture[str], *, scripts: bool
 ) -> None:
-    with running(bed), served(bed.coordinator_home, capfd, "coordinator") as (address, link):
+    with running(bed), served(bed.coordinator_home, capfd) as (address, link):
         with chromium(address, scripts=scripts) as look:
             look.enrol(link("otto", "operator"), "otto")
             study = proposed(look, bed)

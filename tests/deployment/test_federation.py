@@ -35,9 +35,11 @@ def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_
             for one in json.loads(bed.institution(bed.names[0], "studies", "--json"))
         }
         assert waits[offered] == "received"
-        said = bed.institution(bed.names[0], "console", "account", "list")
+        said = bed.fieldfare("console", "account", "list", "--home", str(bed.home(bed.names[0])))
         assert "otto" in said
-        assert "clara" in bed.coordinator("console", "account", "list")
+        assert "clara" in bed.fieldfare(
+            "console", "account", "list", "--home", str(bed.coordinator_home)
+        )
         status = json.loads(bed.institution(bed.names[0], "status", "--json"))
         assert status  # a screen of a federation that runs
         assert (folder / SIGNED).is_file()

@@ -67,8 +67,8 @@ PREPARED: Final = (
     "recovery key {recovery}",
     "institution keys recovery {recovery}.pub --home {home}",
     "coordinator recovery {recovery}.pub --home {hub}",
-    "institution console account add ana --role analyst --home {home}",
-    "coordinator console account add ana --role operator --home {hub}",
+    "console account add ana --role analyst --home {home}",
+    "console account add ana --role operator --home {hub}",
     "institution desk person add ana --home {home}",
 )
 

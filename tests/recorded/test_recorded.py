@@ -53,6 +53,8 @@ def test_a_changed_byte_is_found_and_an_allowed_one_passes(tmp_path: Path) -> No
         (found,) = compare(before, after, [*PARTS], {})
         assert name in found
         assert compare(before, after, [*PARTS], {name: "on purpose"}) == []
+        assert compare(before, after, [*PARTS], {f"{name[:-3]}*": "on purpose"}) == []
+        assert compare(before, after, [*PARTS], {f"{name}x*": "another"}) == [found]
         path.unlink()
         (found,) = compare(before, after, [*PARTS], {})
         assert "only in" in found

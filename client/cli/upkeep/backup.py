@@ -1,7 +1,11 @@
-"""`fieldfare institution keys recovery`, `backup`, `restore`."""
+"""`fieldfare institution keys recovery`, and how an institution's home is kept.
 
+What `fieldfare backup`, `restore`, `delete`, `deletions` and `notices` do at it.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,28 +15,35 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     HomeOption,
-    KeyOption,
-    PassphraseFileOption,
+    identity_secret,
 )
-from fieldfare.client.home.keys import identity_fingerprint, node_fingerprint
+from fieldfare.client.home.keys import (
+    identity_fingerprint,
+    load_identity,
+    node_fingerprint,
+)
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.backing_up import back_up, take_recovery_key
+from fieldfare.client.institution.file_deletion import check_not_needed, delete_file
 from fieldfare.client.institution.restored_home import (
     RestoredHome,
     RestoreTerms,
     rehearse,
     restore,
 )
+from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
+from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.cli.recovery import RecoveryKeyOption, backup_lines, key_lines
+from fieldfare.shared.cli.recovery import key_lines
 from fieldfare.shared.cli.typed import token_pin
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.cli.upkeep import PartyUpkeep, RestoreOptions
 from fieldfare.shared.party.backup_archive import BackupHeader
-from fieldfare.shared.party.home_copies import BackupSource
-from fieldfare.shared.party.recovery_key import RecoveryPrivate
+from fieldfare.shared.party.file_deletion import OwnFile
+from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
+from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import os_user, read_public
@@ -48,82 +59,24 @@ def recovery_key(
     typer.echo("\n".join(key_lines(spoken)))
 
 
-@app.command("institution.backup")
-def backup(
-    file: Annotated[Path, typer.Argument(help="A new file.")], home: HomeOption = DEFAULT_HOME
-) -> None:
-    """Write a backup of the folder, also while it runs, that only the recovery key opens."""
-    opened = Home.open(home)
-    done = back_up(opened, file, os_user(), utc_now)
-    typer.echo("\n".join([*backup_lines(file, done), _stood(done.header)]))
+def _back_up(home: Path, file: Path) -> WrittenBackup:
+    return back_up(Home.open(home), file, os_user(), utc_now)
 
 
-@app.command("institution.restore")
-def restore_home(
-    file: Annotated[Path, typer.Argument(help="The backup.")],
-    key: RecoveryKeyOption,
-    home: HomeOption = DEFAULT_HOME,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
-    ] = "",
-    institution: Annotated[
-        str, typer.Option("--id", help="Whose backup it must be.", show_default=False)
-    ] = "",
-    spent: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MU2",
-            help="Sum of all debits ever, as the last signed reply has it.",
-            show_default=False,
-        ),
-    ] = None,
-    as_planned: Annotated[
-        bool,
-        typer.Option(
-            "--as-planned", help="No study was approved since; those that were are spent in full."
-        ),
-    ] = False,
-    study: Annotated[
-        str,
-        typer.Option(
-            help="Whose spend was lost, the whole id; otherwise every study's.", show_default=False
-        ),
-    ] = "",
-    witness: Annotated[
-        Path | None, typer.Option(help="A rescued copy of the witness.", show_default=False)
-    ] = None,
-    witness_here: Annotated[
-        bool, typer.Option("--witness-here", help="The witness's place is gone: keep it here.")
-    ] = False,
-    passphrase_file: PassphraseFileOption = None,
-    token: KeyOption = "",
-    rehearsal: Annotated[
-        bool, typer.Option("--rehearse", help="Check the backup, and keep none of its files.")
-    ] = False,
-) -> None:
-    """Make a new folder from a backup: new keys, a new epoch, and what was spent is spent.
-
-    It releases nothing until the coordinator entered its new key, members compared it, and studies
-    are approved again.
-    """
-    source = BackupSource(file, RecoveryPrivate.read(key), institution)
-    if rehearsal:
-        typer.echo(_rehearsed(file, rehearse(source, home)))
-        return
-    if not reason.strip():
-        raise UsageError("--reason: expected why it is restored, found nothing: it is logged")
+def _restore(source: BackupSource, home: Path, options: RestoreOptions) -> list[str]:
+    secret = options.passphrase_file
     terms = RestoreTerms(
         user=os_user(),
-        reason=reason,
-        spent=None if spent is None else to_picomu2(spent),
-        as_planned=as_planned,
-        study=study,
-        witness=witness,
-        witness_here=witness_here,
-        passphrase=token_pin(passphrase_file) if token else read_passphrase(passphrase_file),
-        uri=token,
+        reason=options.reason,
+        spent=None if options.spent is None else to_picomu2(options.spent),
+        as_planned=options.as_planned,
+        study=options.study,
+        witness=options.witness,
+        witness_here=options.witness_here,
+        passphrase=token_pin(secret) if options.token else read_passphrase(secret),
+        uri=options.token,
     )
-    typer.echo("\n".join(_restored(restore(source, home, terms, utc_now, _delete_due))))
+    return _restored(restore(source, home, terms, utc_now, _delete_due))
 
 
 def _delete_due(home: Home) -> None:
@@ -133,13 +86,6 @@ def _delete_due(home: Home) -> None:
     settings = load_settings(home)
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_store(home) as store:
         forget(store, HomeQueue(home, settings).entry_keys, settings, utc_now(), journal)
-
-
-def _rehearsed(file: Path, header: BackupHeader) -> str:
-    return (
-        f"{file}: whole, of {header.name}, made {header.made}, and everything in it verifies\n"
-        f"{_stood(header)}\nnothing of it was kept"
-    )
 
 
 def _restored(done: RestoredHome) -> list[str]:
@@ -170,3 +116,41 @@ def _stood(header: BackupHeader) -> str:
     facts = header.facts
     head = f", head {str(facts['head'])[:16]}" if "head" in facts else ""
     return f"the ledger stood at entry {facts['sequence']} of epoch {facts['epoch']}{head}"
+
+
+# -- deletion -------------------------------------------------------------------------------------
+
+STATED: Final = "the log has its hash: `fieldfare deletions --out FILE` signs a statement"
+
+
+def _check_not_needed(home: Path, file: OwnFile) -> None:
+    check_not_needed(Home.open(home), file)
+
+
+def _delete(
+    home: Path, files: Sequence[OwnFile], reason: str, passphrase_file: Path | None
+) -> Iterator[str]:
+    del passphrase_file  # `deletions` signs
+    opened = Home.open(home)
+    for file in files:
+        delete_file(opened, file, os_user(), reason, utc_now)
+        yield f"{file.path}: deleted"
+    yield STATED
+
+
+def _statements(home: Path, passphrase_file: Path | None) -> list[bytes]:
+    opened = Home.open(home)
+    signer = IdentitySigner(load_identity(opened, identity_secret(opened, passphrase_file)))
+    return list(deletion_statements(opened.log_folder, load_settings(opened).id, signer))
+
+
+UPKEEP: Final = PartyUpkeep(
+    back_up=_back_up,
+    stood=_stood,
+    rehearse=rehearse,
+    restore=_restore,
+    check_not_needed=_check_not_needed,
+    delete=_delete,
+    statements=_statements,
+    notices=lambda home: notices_home(Home.open(home)),
+)

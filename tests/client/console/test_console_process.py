@@ -20,7 +20,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 
-ACCOUNT = ("institution", "console", "account")
+ACCOUNT = ("console", "account")
 
 
 def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -66,16 +66,16 @@ def test_a_person_of_a_provider_is_named_by_number(
 @pytest.mark.promises
 def test_plain_words_where_it_cannot_start(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     at = ("--home", str(home.path))
-    status, _, said = typed(capsys, "institution", "console", *at)
+    status, _, said = typed(capsys, "console", *at)
     assert status == 2
     assert "account add NAME" in said
     typed(capsys, *ACCOUNT, "add", "anna", "--role", "analyst", *at)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = f"127.0.0.1:{taken.getsockname()[1]}"
-        status, _, said = typed(capsys, "institution", "console", *at, "--listen", used)
+        status, _, said = typed(capsys, "console", *at, "--listen", used)
     assert (status, "Address already in use" in said) == (2, True)
     for listen in ("0.0.0.0:8700", "192.0.2.1:8700", "bank.example:8700", "8700"):
-        assert typed(capsys, "institution", "console", *at, "--listen", listen)[0] == 2
+        assert typed(capsys, "console", *at, "--listen", listen)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_console_serves_until_it_is_told_to_stop(
     link = typed(capsys, *ACCOUNT, "add", "anna", "--role", "analyst", *at)[1].split("link=")[1][
         :43
     ]
-    command = [sys.executable, "-m", "fieldfare", "institution", "console", *at]
+    command = [sys.executable, "-m", "fieldfare", "console", *at]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

@@ -142,7 +142,7 @@ def console(home: Home, tmp_path: Path, quick_passwords: None) -> Iterator[Conso
     assert not open_queue(home.path).act(Feedback(ALERT.alert, utc_now(), "ben", *said), 0).problem
     (home.path / "console").mkdir(PRIVATE_FOLDER)
     listen, left = f"127.0.0.1:{free_port()}", tmp_path / "left"
-    given = ("institution", "console", "--home", str(home.path), "--listen", listen)
+    given = ("console", "--home", str(home.path), "--listen", listen)
     with (
         kept_running(desk_child(home.path), lambda _, __: None),
         open_accounts(home.path / "console", minutes_ago, os.urandom) as book,

@@ -91,19 +91,19 @@ def test_addresses_are_tried_and_notices_listed(
 ) -> None:
     with web_server() as hook:
         settings(home, hook.url)
-        assert run(["institution", "notices", "test", "--home", str(home.path)]) == 0
+        assert run(["notices", "test", "--home", str(home.path)]) == 0
         assert capsys.readouterr().out == "webhook tickets: sent\n"
         hook.status = 500
-        assert run(["institution", "notices", "test", "--home", str(home.path)]) == 1
+        assert run(["notices", "test", "--home", str(home.path)]) == 1
         assert capsys.readouterr().out == "webhook tickets: not sent: it answered 500\n"
-    assert run(["institution", "notices", "list", "--home", str(home.path)]) == 0
+    assert run(["notices", "list", "--home", str(home.path)]) == 0
     assert capsys.readouterr().out == "no notice yet\n"
 
 
 def test_without_settings_it_is_said_what_to_write(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["institution", "notices", "test", "--home", str(home.path)]) == 2
+    assert run(["notices", "test", "--home", str(home.path)]) == 2
     assert "expected who is told, found no such file" in capsys.readouterr().err
 
 
@@ -112,5 +112,5 @@ def test_settings_that_others_may_write_are_refused(
 ) -> None:
     settings(home, "http://127.0.0.1:1/")
     home.notices.chmod(0o622)
-    assert run(["institution", "notices", "list", "--home", str(home.path)]) == 2
+    assert run(["notices", "list", "--home", str(home.path)]) == 2
     assert "chmod 600" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_every_page_of_a_coordinator(
 ) -> None:
     home = fill_coordinator(approved_bench, monkeypatch)
     pages = coordinator_pages(CoordinatorPlace(home.path, home.path, _no_book()))
-    with approved_bench.serving(), served(home.path, capfd, "coordinator") as (address, link):
+    with approved_bench.serving(), served(home.path, capfd) as (address, link):
         for role in ROLES[1:]:
             with chromium(address, scripts=scripts) as look:
                 look.enrol(link(f"p-{role.value}", role.value), f"p-{role.value}")

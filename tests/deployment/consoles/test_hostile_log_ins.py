@@ -195,7 +195,7 @@ def test_a_password_of_any_letters_leads_in_again(console: ConsoleBench) -> None
 def test_no_line_is_an_account(coordinator: Coordinator, capfd: pytest.CaptureFixture[str]) -> None:
     """What the operator's commands are given as a name: a plain one is, everything else is not."""
     home = coordinator.homes["bank-a"]
-    command = ("institution", "console", "account")
+    command = ("console", "account")
     assert run((*command, "add", "anna", "--role", "analyst", "--home", str(home.path))) == 0
     with console_place(home.path, None, os.urandom) as place:
         for number, line, said in numbered():

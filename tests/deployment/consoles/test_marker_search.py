@@ -121,7 +121,7 @@ def test_what_a_short_process_is_started_with_is_seen() -> None:
 def trained(bed: Bed, capfd: pytest.CaptureFixture[str], found: Found, log: Path) -> str:
     """The coordinator's people: propose, start, watch to the model; its run."""
     with (
-        served(bed.coordinator_home, capfd, "coordinator", log) as (address, link),
+        served(bed.coordinator_home, capfd, log=log) as (address, link),
         chromium(address, scripts=True, checks=False) as look,
     ):
         look.enrol(link("cora", "operator"), "cora")

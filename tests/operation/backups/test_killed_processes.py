@@ -63,8 +63,8 @@ def test_a_killed_federation_is_restored_from_backups_of_a_running_study(
         run = begin(bed, "killed", steps=STEPS)
         until_step(bed, run, 1)
         time.sleep(float(random.uniform(0, LONGEST)))
-        bed.institution(VICTIM, "backup", str(files[0]))
-        bed.coordinator("backup", str(files[1]))
+        bed.fieldfare("backup", str(files[0]), "--home", str(home.path))
+        bed.fieldfare("backup", str(files[1]), "--home", str(bed.coordinator_home))
         time.sleep(float(random.uniform(0, LONGEST)))
         kill_everything(bed)
         lost, before = entries(home)
@@ -73,7 +73,7 @@ def test_a_killed_federation_is_restored_from_backups_of_a_running_study(
         home.path.rename(tmp_path / "lost")
         terms = ["--recovery-key", str(key), "--reason", "the disk failed"]
         words = ["restore", str(files[0]), *terms, "--home", str(home.path)]
-        bed.fieldfare("institution", *words, "--witness", str(witness))
+        bed.fieldfare(*words, "--witness", str(witness))
         position, after = entries(home)
         assert position.epoch == lost.epoch + 1
         assert position.debited == lost.debited, "what was spent since the backup counts, once"
@@ -83,7 +83,7 @@ def test_a_killed_federation_is_restored_from_backups_of_a_running_study(
 
         store = bed.coordinator_home
         store.rename(tmp_path / "lost-coordinator")
-        bed.fieldfare("coordinator", "restore", str(files[1]), *terms, "--home", str(store))
+        bed.fieldfare("restore", str(files[1]), *terms, "--home", str(store))
         assert not bed.row(run).state.ended or bed.row(run).state is not RunStatus.FINISHED
         with pytest.raises(RunError, match="restored"):
             bed.coordinator("run", "resume", run)

@@ -124,8 +124,8 @@ interrupt() { # a run is under way when the machine dies
   begin interrupted 150
   until_so made_steps 2
   for user in fieldfare fieldfare-coordinator; do install -d -o $user -g $user -m 700 $B/$user; done
-  bank $H backup $B/fieldfare/a.backup
-  coordinator backup $B/fieldfare-coordinator/c.backup
+  as fieldfare $I backup $B/fieldfare/a.backup --home $H
+  as fieldfare-coordinator $C backup $B/fieldfare-coordinator/c.backup --home $HC
   until_so made_steps 4
   echo $RUN > interrupted.run
   touch backed-up
@@ -145,8 +145,8 @@ restore() {
   cd $W
   mv $H $H.lost; mv $HC $HC.lost
   install -o fieldfare -g fieldfare -m 600 $H.lost/ledger/ledger.sqlite.witness $B/fieldfare/witness
-  restored fieldfare-coordinator $HC $C coordinator restore $B/fieldfare-coordinator/c.backup
-  restored fieldfare $H $I institution restore $B/fieldfare/a.backup --witness $B/fieldfare/witness
+  restored fieldfare-coordinator $HC $C restore $B/fieldfare-coordinator/c.backup
+  restored fieldfare $H $I restore $B/fieldfare/a.backup --witness $B/fieldfare/witness
   bank $H verify ledger | tail -1
   coordinator run resume "$(cat interrupted.run)" && exit 1
   bank $H join invitation.json --yes --out $W/again.enrolment
@@ -176,8 +176,8 @@ upgrade() { # folder: the homes of an earlier version, in the hands of an ordina
   coordinator start > coordinator.log 2>&1 &
   bank start > bank.log 2>&1 &
   until_so served
-  bank studies; bank backup after.backup; coordinator backup coordinator.after
-  as ada $I institution restore after.backup --recovery-key recovery.key --rehearse
+  bank studies; as ada $I backup after.backup --home bank-a; as ada $C backup coordinator.after --home coordinator
+  as ada $I restore after.backup --recovery-key recovery.key --rehearse
   kill %1 %2; wait
   echo "everything of before is served: ok"
 }

@@ -117,10 +117,10 @@ def die_in_a_run(bare: BareRoot, ports: Mapping[str, str]) -> None:
 
 
 def test_a_federation_of_services(bare: BareRoot) -> None:
-    for role in ROLES:
+    for role, part in zip(ROLES, ("both", "coordinator"), strict=True):
         command = f"/opt/fieldfare/{role}/bin/fieldfare"
-        into = ["service", "install", "--root", "/", "--command", command]
-        assert bare.run([command, role, *into], user=0).returncode == 0
+        into = ["service", "install", "--part", part, "--root", "/", "--command", command]
+        assert bare.run([command, *into], user=0).returncode == 0
     for words in (["systemd-sysusers"], ["systemd-tmpfiles", "--create"]):
         subprocess.run([words[0], f"--root={bare.path}", *words[1:]], check=True)
     ports = dict(zip(("PORT", "LOCAL"), map(str, free_ports(2)), strict=True))
@@ -132,7 +132,7 @@ def test_a_federation_of_services(bare: BareRoot) -> None:
     with services(bare):
         assert "nothing escapes: ok" in typed(bare, "run", "after", environment=ports)
     for role in ROLES:
-        words = [f"/opt/fieldfare/{role}/bin/fieldfare", role, "service", "uninstall"]
+        words = [f"/opt/fieldfare/{role}/bin/fieldfare", "service", "uninstall"]
         assert bare.run(words, user=0).returncode == 0
     left = (bare.path / "etc").rglob("fieldfare-*")
     assert [path for path in left if path.is_file()] == []

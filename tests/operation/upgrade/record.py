@@ -109,9 +109,10 @@ def live(bed: Bed) -> None:
         (home / "keys" / "tickets-hook").chmod(0o600)
         (home / "notices.toml").write_text(NOTICES)
         (home / "notices.toml").chmod(0o600)
-    bed.institution(BANK, "console", "account", "add", "anna", "--role", "analyst")
+    add, (hub, bank) = ("console", "account", "add"), (("--home", str(home)) for home in homes)
+    bed.fieldfare(*add, "anna", "--role", "analyst", *bank)
     bed.institution(BANK, "desk", "person", "add", "otto")
-    bed.coordinator("console", "account", "add", "lena", "--role", "operator")
+    bed.fieldfare(*add, "lena", "--role", "operator", *hub)
     bed.start()
     try:
         run = bed.run(bed.agree())
@@ -120,7 +121,7 @@ def live(bed: Bed) -> None:
             raise SystemExit(row.reason)
         bed.until(lambda: run in delivered(bed, BANK), "the model at the bank")
         bed.offer_another(bed.folder / "again.toml")
-        bed.coordinator("backup", str(bed.folder / "coordinator.backup"))
+        bed.fieldfare("backup", str(bed.folder / "coordinator.backup"), *hub)
         after_a_run(bed, run)
     finally:
         bed.stop()
@@ -135,7 +136,7 @@ def after_a_run(bed: Bed, run: str) -> None:
     bed.institution(BANK, "tune", "--model", run)
     bed.institution(BANK, "evaluate", "--model", run)
     bed.institution(BANK, "records", "check", str(bed.study))
-    bed.institution(BANK, "backup", str(bed.folder / f"{BANK}.backup"))
+    bed.fieldfare("backup", str(bed.folder / f"{BANK}.backup"), "--home", str(bed.home(BANK)))
 
 
 def pack(folder: Path, to: Path) -> None:

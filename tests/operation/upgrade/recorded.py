@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from tests.operation.upgrade.record import BANK, KEPT
 from tests.support.federations.in_process import in_this_process
+from tests.support.homes.upkeep import at_party
 
 from fieldfare.shared.system import clock
 from fieldfare.simulations.demo.testbed import COORDINATOR
@@ -46,7 +47,8 @@ class Recorded:
         home = (
             [] if words[0] not in homes or "--home" in words else ["--home", str(homes[words[0]])]
         )
-        done = in_this_process([*words, *home])
+        party = [*at_party(words[0], words[1:])] if words[0] in homes else words
+        done = in_this_process([*party, *home])
         return done.returncode, done.stdout + done.stderr
 
     def done(self, *words: str) -> str:

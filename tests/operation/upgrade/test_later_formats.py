@@ -217,6 +217,6 @@ def test_a_later_recovery_key_is_refused(recorded: Recorded, tmp_path: Path) -> 
     path.chmod(0o600)
     backup = str(recorded.folder / "bank-a.backup")
     words = ["restore", backup, "--recovery-key", str(path), "--rehearse"]
-    status, said = recorded.typed("institution", *words)
+    status, said = recorded.typed(*words)
     assert status == 2
     assert f"{path}: expected the private half of a recovery key, format 1" in said

@@ -101,13 +101,11 @@ def restore_both(recorded: Recorded, tmp_path: Path) -> None:
     key = ("--recovery-key", str(recorded.folder / "recovery.key"))
     why = ("--reason", "the disk failed")
     backup, bank = recorded.folder / "bank-a.backup", tmp_path / "bank"
-    said = recorded.done(
-        *("institution", "restore", str(backup), *key, *why, "--home", str(bank)), "--as-planned"
-    )
+    said = recorded.done(*("restore", str(backup), *key, *why, "--home", str(bank)), "--as-planned")
     assert "epoch 2 begins" in said
     assert "verified" in recorded.done("institution", "verify", "ledger", "--home", str(bank))
     backup, coordinator = recorded.folder / "coordinator.backup", tmp_path / "coordinator"
-    recorded.done("coordinator", "restore", str(backup), *key, *why, "--home", str(coordinator))
+    recorded.done("restore", str(backup), *key, *why, "--home", str(coordinator))
     runs = recorded.done("coordinator", "runs", "--json", "--home", str(coordinator))
     assert json.loads(runs)[0]["state"] == "finished"
 

@@ -17,8 +17,7 @@ OWN: Final = frozenset([
 ])  # fmt: skip
 # Paths of single commands that are no files of others.
 NOT_READ: Final = {
-    "coordinator.backup file": "written",
-    "institution.backup file": "written",
+    "backup file": "written",
     "recovery.key file": "written",
     "institution.ledger.recall last": "written",
     "institution.casework.make folder": "made",
@@ -43,13 +42,11 @@ CALLS: Final[Mapping[str, str]] = {
     "audit.transcript later_roster": "{transcript} --roster {run_roster} --later-roster {it}",
     "audit.transcript roster": "{transcript} --roster {it}",
     "audit.transcript witnessed": "{transcript} --roster {run_roster} --witnessed {it}",
-    "coordinator.delete files": "{it} --reason old --yes --home {hub}",
     "coordinator.enrol files": "{it} --yes --home {hub}",
     "coordinator.remove last_answer": "bank-a --last-answer {it} --yes --draft --home {hub}",
     "coordinator.invitation signed": "--signed {it} --home {hub}",
     "coordinator.propose file": "{it} --no-hello --home {hub}",
     "coordinator.recovery file": "{it} --home {hub}",
-    "coordinator.restore file": "{it} --recovery-key {recovery} --rehearse --home {out}",
     "coordinator.roster after": "--after {it} --home {hub}",
     "coordinator.roster signed": "--signed {it} --home {hub}",
     "coordinator.sign file": "{it} --yes --out {out} --roster-key {pem}",
@@ -61,7 +58,7 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.alerts records": "{alert} --records {it} --home {home}",
     "institution.check heads": "--skip-records --head {it} --home {home}",
     "institution.check node_settings": "--skip-records --node-settings {it} --home {home}",
-    "institution.delete files": "{it} --reason old --yes --home {home}",
+    "delete files": "{it} --reason old --yes --home {home}",
     "institution.evaluate mapping": SCORE + " --records {customers} --mapping {it}",
     "institution.evaluate records": SCORE + " --records {it}",
     "institution.export transactions": "{alert} --format goaml --out {out} "
@@ -77,8 +74,8 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.records.import files": "{it} --from {form} --key-file {secret} --out {out}",
     "institution.records.import mapping": PAYSIM + "--mapping {it}",
     "institution.report.check file": "{it} --format {report}",
-    "institution.restore file": "{it} --recovery-key {recovery} --rehearse --home {out}",
-    "institution.restore witness": "{text} --recovery-key {recovery} --witness {it} --home {out}",
+    "restore file": "{it} --recovery-key {recovery} --rehearse --home {out}",
+    "restore witness": "{text} --recovery-key {recovery} --witness {it} --home {out}",
     "institution.roster.accept file": "{it} --yes --home {home}",
     "institution.score before": SCORE + " --records {customers} --before {it} --out {out}",
     "institution.score mapping": SCORE + " --records {customers} --mapping {it} --out {out}",

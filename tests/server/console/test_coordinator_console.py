@@ -16,8 +16,8 @@ from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 
-CONSOLE = ("coordinator", "console")
-ACCOUNT = (*CONSOLE, "account")
+CONSOLE = "console"
+ACCOUNT = (CONSOLE, "account")
 
 
 def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -66,9 +66,9 @@ def test_nobody_works_on_customers_at_a_coordinator(
 def test_plain_words_where_it_cannot_start(
     coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, _, said = typed(capsys, *CONSOLE, "--home", str(coordinator_home.path))
+    status, _, said = typed(capsys, CONSOLE, "--home", str(coordinator_home.path))
     assert (status, "account add NAME --role operator" in said) == (2, True)
-    status, _, said = typed(capsys, *CONSOLE, "--home", str(coordinator_home.path / "keys"))
+    status, _, said = typed(capsys, CONSOLE, "--home", str(coordinator_home.path / "keys"))
     assert (status, "a coordinator's folder" in said) == (2, True)
 
 
@@ -80,7 +80,7 @@ def test_a_console_serves_until_it_is_told_to_stop(
     at = ("--home", str(coordinator_home.path), "--listen", listen)
     out = typed(capsys, *ACCOUNT, "add", "otto", "--role", "operator", *at)[1]
     link = out.split("link=")[1][:43]
-    command = [sys.executable, "-m", "fieldfare", *CONSOLE, *at]
+    command = [sys.executable, "-m", "fieldfare", CONSOLE, *at]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

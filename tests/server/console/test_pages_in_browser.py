@@ -67,7 +67,7 @@ def busy(keyed: KeyedCoordinator) -> KeyedCoordinator:
 
 @pytest.fixture
 def address(busy: KeyedCoordinator, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
-    with served(busy.home.path, capfd, "coordinator") as found:
+    with served(busy.home.path, capfd) as found:
         yield found
 
 

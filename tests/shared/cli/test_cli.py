@@ -15,7 +15,8 @@ from fieldfare.client.cli import app as client
 from fieldfare.server.cli import app as server
 from fieldfare.shared.cli import app as shared
 from fieldfare.shared.cli import root as cli
-from fieldfare.shared.cli.root import GROUP, PARTS, SUMMARIES, main, run
+from fieldfare.shared.cli.part import PARTS
+from fieldfare.shared.cli.root import GROUP, SUMMARIES, main, run
 from fieldfare.shared.study import allowed_packages
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.cli import app as simulations

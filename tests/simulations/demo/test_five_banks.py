@@ -259,7 +259,7 @@ def test_it_ends_in_one_screen(
     results = json.loads((out / "results.json").read_text("utf-8"))
     home = {HOME_BANK, f"{HOME_BANK}.keys"} if command == ["demo"] else set()
     assert names == {*files, UNITS_FILE, WORLD, HELPLINES, *home}
-    assert ("institution console --home not/yet/there/bank-a" in said) == bool(home)
+    assert ("console --home not/yet/there/bank-a" in said) == bool(home)
     assert ("home" in results) == bool(home)
     assert results["privacy"]["masked"] is True
     assert len(results["models"]) == 7

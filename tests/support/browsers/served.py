@@ -18,10 +18,9 @@ Served = tuple[str, Callable[..., str]]
 def served(
     home: Path,
     capfd: pytest.CaptureFixture[str],
-    part: str = "institution",
     log: Path | None = None,
 ) -> Iterator[Served]:
-    """Serve a part's console as a process; its address, and what adds an account, for a link.
+    """Serve a home's console as a process; its address, and what adds an account, for a link.
 
     What the process says goes to `log`, where there is one.
     """
@@ -29,22 +28,20 @@ def served(
     at = ("--home", str(home), "--listen", listen)
 
     def link(name: str, role: str = "analyst") -> str:
-        account = (part, "console", "account", "add", name, "--role", role)
+        account = ("console", "account", "add", name, "--role", role)
         assert run((*account, *at)) == 0
         return capfd.readouterr().out.split("link=")[1][:43]
 
     link("first", "operator")
-    with started(home, listen, part, log) as address:
+    with started(home, listen, log) as address:
         yield address, link
 
 
 @contextmanager
-def started(
-    home: Path, listen: str, part: str = "institution", log: Path | None = None
-) -> Iterator[str]:
-    """Serve a part's console as a process where accounts are already; its address."""
+def started(home: Path, listen: str, log: Path | None = None) -> Iterator[str]:
+    """Serve a home's console as a process where accounts are already; its address."""
     at = ("--home", str(home), "--listen", listen)
-    command = [sys.executable, "-m", "fieldfare", part, "console", *at]
+    command = [sys.executable, "-m", "fieldfare", "console", *at]
     with (
         nullcontext() if log is None else log.open("a") as kept,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=kept, text=True) as process,

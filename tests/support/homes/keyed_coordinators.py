@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.homes.upkeep import at_party
 from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.initial_setup import load_signing_key
@@ -144,7 +145,7 @@ class KeyedCoordinator:
 
     def command(self, *arguments: str) -> int:
         """Run a coordinator command in this process."""
-        return run(["coordinator", *arguments, "--home", str(self.home.path)])
+        return run([*at_party("coordinator", arguments), "--home", str(self.home.path)])
 
     def process(self, *arguments: str, **how: Any) -> "subprocess.Popen[str]":
         """Start a coordinator command as a process."""

@@ -383,7 +383,7 @@ def _open(run: DemoRun, text: str) -> Iterator[str]:
 
 
 def _alerts(run: DemoRun, text: str) -> Iterator[str]:
-    found = re.fullmatch(r"(\S+) institution console --home (\S+)", text)
+    found = re.fullmatch(r"(\S+) console --home (\S+)", text)
     home = run.folder / "bank-a"
     if not found or Path(found[2]).resolve() != home.resolve():
         yield f"{text}, the home is {home}"

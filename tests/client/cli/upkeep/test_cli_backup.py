@@ -28,13 +28,13 @@ def test_a_home_is_backed_up_rehearsed_and_restored(
 
     assert typed("recovery", "key", key)[0] == 0
     assert typed("recovery", "key", key) == (2, typed("recovery", "key", key)[1])  # never again
-    status, said = typed("institution", "backup", file, "--home", home)
+    status, said = typed("backup", file, "--home", home)
     assert (status, "keys recovery FILE.pub" in said) == (2, True)
     assert typed("institution", "keys", "recovery", f"{key}.pub", "--home", home)[0] == 0
-    status, said = typed("institution", "backup", file, "--home", home)
+    status, said = typed("backup", file, "--home", home)
     assert (status, "records.csv" in said) == (0, True)
     assert all(len(line) <= 80 for line in said.splitlines()[1:])  # the first has the path
-    asked = ("institution", "restore", file, "--recovery-key", key, "--home", new)
+    asked = ("restore", file, "--recovery-key", key, "--home", new)
     status, said = typed(*asked, "--rehearse")
     assert (status, "everything in it verifies" in said) == (0, True)
     assert typed(*asked) == (2, typed(*asked)[1])  # no reason
@@ -59,11 +59,11 @@ def test_a_file_of_an_odd_name_is_named(
     home.rosters.mkdir(mode=0o700, exist_ok=True)
     odd.write_text("a copy")
     capsys.readouterr()
-    assert run(["institution", "backup", str(out), *at]) == 2
+    assert run(["backup", str(out), *at]) == 2
     assert "move it out of the home" in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
     odd.unlink()
-    assert run(["institution", "backup", str(out), *at]) == 0
+    assert run(["backup", str(out), *at]) == 0
 
 
 def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
@@ -76,10 +76,10 @@ def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
     at = ("--home", str(home.path))
     assert run(["recovery", "key", key]) == 0
     assert run(["institution", "keys", "recovery", f"{key}.pub", *at]) == 0
-    assert run(["institution", "backup", str(file), *at]) == 0
-    assert run(["institution", "deletions", "--out", str(out), *at]) == 2
-    assert "nothing was due yet" in capsys.readouterr().err
-    asked = ["institution", "restore", str(file), "--recovery-key", key, "--home", str(new)]
+    assert run(["backup", str(file), *at]) == 0
+    assert run(["deletions", "--out", str(out), *at]) == 2
+    assert "nothing was deleted yet" in capsys.readouterr().err
+    asked = ["restore", str(file), "--recovery-key", key, "--home", str(new)]
     assert run([*asked, "--reason", "lost", "--as-planned"]) == 0
     new.rename(tmp_path / "first")
 
@@ -95,7 +95,7 @@ def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
     with open_store(restored) as store:
         assert [one.alert.alert for one in store.all()] == ["bbbb2222"]
     assert b"customer-marker" not in (restored.scoring / STORE).read_bytes()
-    assert run(["institution", "deletions", "--out", str(out), "--home", str(new)]) == 0
+    assert run(["deletions", "--out", str(out), "--home", str(new)]) == 0
     public = public_identity(restored)
     assert run(["audit", "deletions", str(out), "--key", public]) == 2  # a key names nobody
     assert "expected --party beside --key" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`fieldfare institution delete` and `institution model delete`, as typed."""
+"""`fieldfare delete` and `institution model delete`, as typed."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pytest
 from tests.client.alerts.test_alert_store import alert
 from tests.shared.party.test_file_deletion import pack
 from tests.support.homes.institutions import NAMES, Coordinator, home_study
+from tests.support.homes.upkeep import at_party
 from tests.support.runs.finished import FINISHED, delivered
 
 from fieldfare.client.alerts.store import open_store
@@ -34,7 +35,7 @@ def home(coordinator: Coordinator) -> Home:
 @pytest.fixture
 def typed(home: Home, capsys: pytest.CaptureFixture[str]) -> Typed:
     def type_it(*words: str) -> tuple[int, str]:
-        status = run(["institution", *words, "--home", str(home.path)])
+        status = run([*at_party("institution", words), "--home", str(home.path)])
         said = capsys.readouterr()
         return status, " ".join((said.out + said.err).split())
 
@@ -124,7 +125,7 @@ def test_what_is_replaced_while_a_person_is_asked_is_in_no_statement(
         pack(path)
         return True
 
-    monkeypatch.setattr("fieldfare.client.cli.upkeep.deletion.agreed", replaced)
+    monkeypatch.setattr("typer.confirm", replaced)
     status, said = typed("delete", str(path), "--reason", "old")
     assert (status, "found another: repeat" in said) == (2, True)
     assert not home.log.exists() or deleted(home) == []

@@ -44,7 +44,7 @@ def sites(home: Home) -> Iterator[tuple[str, str]]:
         create_private(folder / "secret", SECRET.encode())
         (folder / "provider.toml").write_text(SETTINGS.format(issuer=issuer))
         for name, sub in (("anna", "s-1"), ("berta", "s-2")):
-            account = ("institution", "console", "account", "add", name, "--role", "analyst")
+            account = ("console", "account", "add", name, "--role", "analyst")
             assert run((*account, "--sub", sub, "--home", str(home.path))) == 0
         with started(home.path, f"127.0.0.1:{free_port()}") as address:
             yield address, issuer

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator delete` and `coordinator model delete`, as typed."""
+"""`fieldfare delete` and `coordinator model delete`, as typed."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

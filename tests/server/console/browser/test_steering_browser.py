@@ -25,7 +25,7 @@ def test_pages_of_proposing_asking_and_steering(
     asks_id = propose(home, asks, signer).id
     with (
         approved_bench.serving(),
-        served(home.path, capfd, "coordinator") as (address, link),
+        served(home.path, capfd) as (address, link),
         chromium(address, scripts=scripts) as look,
     ):
         look.enrol(link("otto", "operator"), "otto")
