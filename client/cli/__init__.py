@@ -6,7 +6,8 @@ Decide nothing, may import every room of client.
 from pathlib import Path
 from typing import Final
 
-from fieldfare.shared.cli.part import HomeParty, Part
+from fieldfare.shared.cli.part import Part
+from fieldfare.shared.cli.parties import HomeParty
 
 app: Final = Part(
     __name__,

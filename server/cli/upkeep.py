@@ -27,7 +27,6 @@ from fieldfare.server.upkeep.restored_coordinator import (
     restore_coordinator,
 )
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.cli.recovery import key_lines
 from fieldfare.shared.cli.upkeep import (
     DryRunOption,
     PartyUpkeep,
@@ -35,6 +34,7 @@ from fieldfare.shared.cli.upkeep import (
     RestoreOptions,
     YesOption,
     goes,
+    key_lines,
 )
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile

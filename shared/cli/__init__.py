@@ -16,10 +16,12 @@ app: Final = Part(
     deletions="audit.deletions",
     evidence="evidence.pack evidence.verify",
     software="software",
-    recovery="recovery.key",
     services="service.install service.uninstall",
     study="study.check study.sign",
     study_plan="study.plan",
-    upkeep="backup restore delete deletions notices.test notices.list",
+    upkeep="""
+        recovery.key backup restore
+        delete deletions notices.test notices.list
+    """,
     watch="watch.files",
 )

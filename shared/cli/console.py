@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.cli.part import HomeOption, party_of
+from fieldfare.shared.cli.parties import HomeOption, party_of
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.process import PartyConsole, address_of, run_console
 from fieldfare.shared.console.rights import ConsoleRole

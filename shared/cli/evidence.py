@@ -19,7 +19,7 @@ import typer
 
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import KeyOption, RosterOption, trusted
-from fieldfare.shared.cli.part import PassphraseFileOption, party_of
+from fieldfare.shared.cli.parties import PassphraseFileOption, party_of
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evidence.facts import EvidenceFacts, Package, SoftwareFacts
 from fieldfare.shared.evidence.pack import (

@@ -1,4 +1,4 @@
-"""`fieldfare backup`, `restore`, `delete`, `deletions`, `notices`: of either party's home.
+"""`fieldfare recovery`, `backup`, `restore`, `delete`, `deletions`, `notices`, at either home.
 
 What differs between the parties stands in the `PartyUpkeep` of each.
 """
@@ -13,13 +13,14 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.cli.part import HomeOption, PassphraseFileOption, parties, party_of
+from fieldfare.shared.cli.parties import HomeOption, PassphraseFileOption, parties, party_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile, examined
 from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
-from fieldfare.shared.party.recovery_key import RecoveryPrivate
+from fieldfare.shared.party.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted
 from fieldfare.shared.watch import notice_screen
@@ -100,6 +101,34 @@ class PartyUpkeep:
 def _upkeep(home: Path | None) -> tuple[PartyUpkeep, Path]:
     party, path = party_of(home)
     return party.table(PartyUpkeep), path
+
+
+# -- recovery key --------------------------------------------------------------------------------
+
+
+@app.command("recovery.key")
+def recovery_key(
+    file: Annotated[Path, typer.Argument(help="A new file for the private half.")],
+) -> None:
+    """Make a recovery key, offline: FILE opens backups, FILE.pub is for homes that write them."""
+    made = RecoveryPrivate.generate()
+    public = file.parent / (file.name + PUBLIC_SUFFIX)  # of a folder too, which is refused next
+    create_private(file, made.content)
+    create_private(public, made.public.content)
+    typer.echo(
+        "\n".join(
+            [
+                f"wrote {file}: it opens every backup; keep it where no home is, on paper too",
+                f"wrote {public}: take it to the home",
+                *key_lines(made.public.spoken),
+            ]
+        )
+    )
+
+
+def key_lines(spoken: str) -> list[str]:
+    """Return a recovery key's fingerprint as people compare it."""
+    return [f"recovery key  {spoken[:39]}", f"              {spoken[40:]}"]
 
 
 # -- backup ---------------------------------------------------------------------------------------

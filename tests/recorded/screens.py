@@ -271,10 +271,9 @@ def made_homes(place: Path) -> dict[str, str]:
         if status := run(line.format(**given).split()):
             raise RuntimeError(f"expected 0 of {line}, found {status}")
     # Of copies: what a backup is encrypted with is drawn inside OpenSSL, and logs hold its hash.
-    for side, kept in (("institution", "home"), ("coordinator", "hub")):
+    for kept, name in (("home", "backup"), ("hub", "hub_backup")):
         copy = shutil.copytree(given[kept], place / "copy", symlinks=True)
-        file = given["backup" if kept == "home" else "hub_backup"]
-        if run([side, "backup", file, "--home", str(copy)]):
+        if run(["backup", given[name], "--home", str(copy)]):
             raise RuntimeError("expected a backup")
         shutil.rmtree(copy)
     shutil.copytree(given["empty"], place / "enrolled")

@@ -37,9 +37,8 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
 from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.cli.recovery import key_lines
 from fieldfare.shared.cli.typed import token_pin
-from fieldfare.shared.cli.upkeep import PartyUpkeep, RestoreOptions
+from fieldfare.shared.cli.upkeep import PartyUpkeep, RestoreOptions, key_lines
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile
 from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup

@@ -10,7 +10,7 @@ from tests.support.homes.institutions import NAMES, Coordinator
 from fieldfare.client.home.layout import Home
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.cli.evidence import GivenEvidence, PartyEvidence
-from fieldfare.shared.cli.part import HomeParty, parties, party_of
+from fieldfare.shared.cli.parties import HomeParty, parties, party_of
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.cli.upkeep import PartyUpkeep
 from fieldfare.shared.console.process import PartyConsole
@@ -120,4 +120,4 @@ def test_a_coordinators_backup_takes_no_word_about_a_ledger(
         assert "it has no ledger" in capsys.readouterr().err
     assert not new.exists()
     assert run(asked) == 0
-    assert CoordinatorHome.open(new)
+    assert CoordinatorHome.open(new).path == new

@@ -64,7 +64,7 @@ def test_it_opens_in_a_private_folder_of_its_own_and_says_whose_it_is(
 
 
 def test_without_accounts_it_says_how_the_first_one_is_made(party: str, own_home: Path) -> None:
-    first = f"fieldfare {party} console account add NAME"
+    first = "fieldfare console account add NAME"
     with pytest.raises(UsageError, match=first), OPENS[party](own_home, None, os.urandom):
         pass
 

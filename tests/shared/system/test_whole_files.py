@@ -13,6 +13,8 @@ from tests.support.system.typed_as import OUTSIDER, typed_as
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.party.backup_archive import BackupHeader, write_archive
+from fieldfare.shared.party.encrypted_stream import EncryptedWriter
 from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.system.private_files import move_to_new
 from fieldfare.shared.system.whole_files import new_file, own_folder, passing_folder
@@ -206,6 +208,15 @@ def test_a_passing_folder_that_its_last_user_took_away_is_left_to_the_next(
     assert (path / "of-the-next").exists()
 
 
+def empty_backup(path: Path, party: str, key: RecoveryPrivate) -> Path:
+    header = {"party": party, "name": "x", "made": "2026-01-02T03:04:05+00:00", "software": "1"}
+    with path.open("wb") as file:
+        whole = BackupHeader.model_validate({**header, "facts": {}, "files": ()})
+        write_archive(EncryptedWriter(file, key.public), whole, path.parent)
+    path.chmod(0o644)
+    return path
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user of this machine")
 @pytest.mark.parametrize("party", ["institution", "coordinator"])
 def test_a_service_is_told_what_to_do_where_it_cannot_make_its_home(party: str) -> None:
@@ -213,14 +224,15 @@ def test_a_service_is_told_what_to_do_where_it_cannot_make_its_home(party: str) 
     folder = Path(mkdtemp(prefix="ff-", dir="/var/tmp"))
     folder.chmod(0o755)
     try:
-        key = folder / "recovery.key"
-        key.write_bytes(RecoveryPrivate.generate().content)
+        key, private = folder / "recovery.key", RecoveryPrivate.generate()
+        key.write_bytes(private.content)
         key.chmod(0o600)
         os.chown(key, pwd.getpwnam(OUTSIDER).pw_uid, -1)
-        words = (party, "restore", "any", "--recovery-key", key, "--reason", "the disk failed")
+        file = empty_backup(folder / "backup", party, private)
+        words = ("restore", file, "--recovery-key", key, "--reason", "the disk failed")
         status, _, said = typed_as(OUTSIDER, *words, "--home", folder / "home")
         assert status == 2
         assert "let root move the home to its place" in said
-        assert [path.name for path in folder.iterdir()] == [key.name]
+        assert {*folder.iterdir()} == {file, key}
     finally:
         shutil.rmtree(folder)
