@@ -6,8 +6,7 @@ Decide nothing, may import every room of client.
 from pathlib import Path
 from typing import Final
 
-from fieldfare.shared.cli.part import Part
-from fieldfare.shared.cli.parties import HomeParty
+from fieldfare.shared.cli.part import HomeParty, Part
 
 app: Final = Part(
     __name__,

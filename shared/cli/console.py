@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.cli.parties import HomeOption, party_of
+from fieldfare.shared.cli.parties import HomeOption, party_of, party_table
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.process import PartyConsole, address_of, run_console
 from fieldfare.shared.console.rights import ConsoleRole
@@ -48,7 +48,7 @@ SubOption = Annotated[
 def _console(home: Path | None, accounts: Path | None) -> tuple[PartyConsole, Path, Path | None]:
     """Return whose console it is, its home, and the console's own folder where one is named."""
     party, path = party_of(home)
-    console = party.table(PartyConsole)
+    console = party_table(party, PartyConsole)
     named = os.environ.get(console.variable)
     return console, path, accounts or (Path(named) if named else None)
 

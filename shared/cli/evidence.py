@@ -19,7 +19,7 @@ import typer
 
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import KeyOption, RosterOption, trusted
-from fieldfare.shared.cli.parties import PassphraseFileOption, party_of
+from fieldfare.shared.cli.parties import PassphraseFileOption, party_of, party_table
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evidence.facts import EvidenceFacts, Package, SoftwareFacts
 from fieldfare.shared.evidence.pack import (
@@ -120,7 +120,7 @@ def pack(
     given = GivenEvidence(transcript, passphrase_file, utc_now(), software_facts())
     if subject:
         party, folder = party_of(home)
-        found = party.table(PartyEvidence).gather(folder, subject, given)
+        found = party_table(party, PartyEvidence).gather(folder, subject, given)
         facts, by = replace(found.facts, names_people=names), found.by
     else:
         facts, by = _of_a_transcript(given, roster, coordinator_key), None

@@ -1,8 +1,10 @@
 """The commands of a part, and which module of its room holds each."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
 import typer
@@ -10,10 +12,28 @@ from typer.core import TyperArgument, TyperCommand
 from typer.main import get_command_from_info
 from typer.utils import get_params_from_function
 
-if TYPE_CHECKING:  # an auditor loads no party's home
-    from fieldfare.shared.cli.parties import HomeParty
-
 PARTS: Final = "fieldfare.parts"  # the group of entry points
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomeParty:
+    """One of the parties that have a home, as their shared commands know it.
+
+    Attributes:
+        name: as backups and messages have it; the folder that is its home where none is named.
+        marks: files by one of which its folder is known, complete or not.
+        variable: the environment variable that names a home.
+        services: of the operating system that it runs as.
+        service_home: where its home lies as a service.
+        tables: by subject, where what it does alone stands; imported when it is asked for.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    variable: str
+    services: tuple[str, ...]
+    service_home: Path
+    tables: dict[str, str]
 
 
 class Part(typer.Typer):
@@ -28,7 +48,7 @@ class Part(typer.Typer):
     """
 
     def __init__(
-        self, room: str, *, imports: str = "", party: "HomeParty | None" = None, **commands: str
+        self, room: str, *, imports: str = "", party: HomeParty | None = None, **commands: str
     ) -> None:
         """Offer `commands`: the names that each module of a room holds, in one text."""
         super().__init__(add_completion=False)

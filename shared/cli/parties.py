@@ -1,7 +1,6 @@
 """Whose home a command is given: the parties that have homes, and what each does alone."""
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from fieldfare.shared.advice import told
-from fieldfare.shared.cli.part import PARTS, Part
+from fieldfare.shared.cli.part import PARTS, HomeParty, Part
 from fieldfare.shared.errors import UsageError
 
 T = TypeVar("T")
@@ -37,49 +36,30 @@ PassphraseFileOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class HomeParty:
-    """One of the parties that have a home, as the commands that all of them share know it.
+def usual_home(party: HomeParty) -> Path:
+    """Return the folder that is a party's home where a command names none."""
+    return Path(os.environ.get(party.variable) or party.name)
 
-    Attributes:
-        name: as backups and messages have it; the folder that is its home where none is named.
-        marks: files by one of which its folder is known, complete or not.
-        variable: the environment variable that names a home.
-        services: of the operating system that it runs as.
-        service_home: where its home lies as a service.
-        tables: by subject, where what it does alone stands; imported when it is asked for.
+
+def owns(party: HomeParty, path: Path) -> bool:
+    """Tell whether a folder is a party's home."""
+    return any((path / mark).is_file() for mark in party.marks)
+
+
+def party_table(party: HomeParty, kind: type[T]) -> T:
+    """Import and return what a party does alone of one subject.
+
+    Raises:
+        PackageError: a library is not installed here.
     """
-
-    name: str
-    marks: tuple[str, ...]
-    variable: str
-    services: tuple[str, ...]
-    service_home: Path
-    tables: dict[str, str]
-
-    @property
-    def usual(self) -> Path:
-        """The folder that is its home where a command names none."""
-        return Path(os.environ.get(self.variable) or self.name)
-
-    def owns(self, path: Path) -> bool:
-        """Tell whether a folder is its home."""
-        return any((path / mark).is_file() for mark in self.marks)
-
-    def table(self, kind: type[T]) -> T:
-        """Import and return what it does alone of one subject.
-
-        Raises:
-            PackageError: a library is not installed here.
-        """
-        module, _, name = self.tables[kind.__name__].rpartition(".")
-        try:
-            found: Any = getattr(import_module(module), name)
-        except ModuleNotFoundError as error:
-            raise told(error, self.name) from None
-        if not isinstance(found, kind):
-            raise TypeError(f"{module}.{name}: expected {kind.__name__}")
-        return found
+    module, _, name = party.tables[kind.__name__].rpartition(".")
+    try:
+        found: Any = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise told(error, party.name) from None
+    if not isinstance(found, kind):
+        raise TypeError(f"{module}.{name}: expected {kind.__name__}")
+    return found
 
 
 @cache
@@ -97,7 +77,11 @@ def party_of(home: Path | None) -> tuple[HomeParty, Path]:
         OSError: the folder cannot be entered.
     """
     named = [one for one in parties() if os.environ.get(one.variable)] or parties()
-    asked = [(one, one.usual) for one in named] if home is None else [(p, home) for p in parties()]
+    asked = (
+        [(one, usual_home(one)) for one in named]
+        if home is None
+        else [(p, home) for p in parties()]
+    )
     return _the_one(asked)
 
 
@@ -111,7 +95,7 @@ def service_party() -> HomeParty:
 
 
 def _the_one(asked: list[tuple[HomeParty, Path]]) -> tuple[HomeParty, Path]:
-    found = [(party, path) for party, path in asked if party.owns(path)]
+    found = [(party, path) for party, path in asked if owns(party, path)]
     if len(found) == 1:
         return found[0]
     if found:

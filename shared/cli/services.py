@@ -11,7 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.cli.parties import HomeParty, parties, party_of, service_party
+from fieldfare.shared.cli.part import HomeParty
+from fieldfare.shared.cli.parties import parties, party_of, service_party
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.service_files import (
     ServiceTerms,

@@ -13,7 +13,14 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.cli.parties import HomeOption, PassphraseFileOption, parties, party_of
+from fieldfare.shared.cli.parties import (
+    HomeOption,
+    PassphraseFileOption,
+    parties,
+    party_of,
+    party_table,
+    usual_home,
+)
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile, examined
@@ -100,7 +107,7 @@ class PartyUpkeep:
 
 def _upkeep(home: Path | None) -> tuple[PartyUpkeep, Path]:
     party, path = party_of(home)
-    return party.table(PartyUpkeep), path
+    return party_table(party, PartyUpkeep), path
 
 
 # -- recovery key --------------------------------------------------------------------------------
@@ -229,7 +236,7 @@ def restore(
     source = BackupSource(file, RecoveryPrivate.read(key), name)
     whose = source.party()
     party = next(one for one in parties() if one.name == whose)
-    upkeep, path = party.table(PartyUpkeep), home or party.usual
+    upkeep, path = party_table(party, PartyUpkeep), home or usual_home(party)
     if rehearsal:
         header = upkeep.rehearse(source, path)
         typer.echo(

@@ -10,7 +10,8 @@ from tests.support.homes.institutions import NAMES, Coordinator
 from fieldfare.client.home.layout import Home
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.cli.evidence import GivenEvidence, PartyEvidence
-from fieldfare.shared.cli.parties import HomeParty, parties, party_of
+from fieldfare.shared.cli.part import HomeParty
+from fieldfare.shared.cli.parties import owns, parties, party_of, party_table
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.cli.upkeep import PartyUpkeep
 from fieldfare.shared.console.process import PartyConsole
@@ -49,8 +50,8 @@ def marked(party: HomeParty, path: Path) -> Path:
 
 @every_party
 def test_each_knows_its_own_homes(party: HomeParty, homes: dict[str, Path]) -> None:
-    assert [name for name, path in homes.items() if party.owns(path)] == [party.name]
-    assert not party.owns(homes["coordinator"] / "nowhere")
+    assert [name for name, path in homes.items() if owns(party, path)] == [party.name]
+    assert not owns(party, homes["coordinator"] / "nowhere")
     assert party_of(homes[party.name]) == (party, homes[party.name])
 
 
@@ -65,13 +66,13 @@ def test_marks_are_the_files_that_a_home_begins_with(tmp_path: Path) -> None:
 @every_party
 @pytest.mark.parametrize("kind", [PartyConsole, PartyEvidence, PartyUpkeep])
 def test_each_has_all_that_differs(party: HomeParty, kind: type[object]) -> None:
-    assert isinstance(party.table(kind), kind)
+    assert isinstance(party_table(party, kind), kind)
 
 
 @every_party
 def test_nothing_is_gathered_of_what_is_not_there(party: HomeParty, homes: dict[str, Path]) -> None:
     with pytest.raises(FieldfareError):
-        party.table(PartyEvidence).gather(homes[party.name], "nothing", GIVEN)
+        party_table(party, PartyEvidence).gather(homes[party.name], "nothing", GIVEN)
 
 
 def test_without_a_name_it_is_the_one_home_that_is_there(folder: Path) -> None:
