@@ -4,7 +4,8 @@
 
 The commit's wheel is built from the history, and its commands make a coordinator and three banks,
 train a study, score with it, and back up. The bytes are other ones each time, because keys and
-noise are the operating system's: recorded once for a version, and never replaced afterwards.
+noise are the operating system's: recorded once for a version, and never replaced once that is
+released.
 """
 
 import io

@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests.operation.upgrade.recorded import VERSIONS, Recorded, at_that_time, unpacked
+from tests.support.federations.beds import UNITS
 
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.server.home.files import COORDINATOR_FILES
@@ -66,6 +68,17 @@ def test_a_bank_reads_its_alerts_and_persons(recorded: Recorded) -> None:
     assert "lena" in recorded.done("coordinator", "console", "account", "list")
     for party in ("institution", "coordinator"):
         recorded.done(party, "notices", "list")
+
+
+def test_a_bank_scores_with_its_model(recorded: Recorded, tmp_path: Path) -> None:
+    """In a copy of the homes: a scoring opens alerts."""
+    homes, ranked = unpacked(recorded.said["version"], tmp_path), tmp_path / "ranked.parquet"
+    (model,) = json.loads(homes.done("institution", "models", "--json"))
+    before = {one["alert"] for one in json.loads(homes.done("institution", "alerts", "--json"))}
+    homes.done("institution", "score", "--model", model["run"], "--out", str(ranked))
+    after = {one["alert"] for one in json.loads(homes.done("institution", "alerts", "--json"))}
+    assert before <= after
+    assert pq.read_table(ranked).num_rows == UNITS
 
 
 def test_a_coordinator_reads_its_runs(recorded: Recorded) -> None:
