@@ -28,7 +28,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-import tomlkit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
@@ -40,6 +39,7 @@ from fieldfare.client.journal.entries import printable
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import Section, load_toml
+from fieldfare.shared.system.first_settings import fill_toml
 from fieldfare.shared.system.private_files import (
     OTHERS,
     PRIVATE_FILE,
@@ -406,7 +406,8 @@ def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
     create_private_folder(path)
     for one in (path / DECISIONS, path / MODELS):
         one.mkdir(0o700)
-    (path / TERMS).write_text(_terms_text(terms), encoding="utf-8")
+    text = fill_toml("fieldfare.client.alerts", TERMS, **terms.model_dump(exclude={"format"}))
+    (path / TERMS).write_text(text, encoding="utf-8")
     modes = ((path / TERMS, FILE_MODE), (path / MODELS, FOLDER_MODE),
              (path / DECISIONS, DECISIONS_MODE), (path, FOLDER_MODE))  # fmt: skip
     try:
@@ -421,31 +422,6 @@ def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
         ) from None
     sync_folder(path)
     return Casework.open(path)
-
-
-def _terms_text(terms: CaseworkTerms) -> str:
-    """Return casework.toml with comments on what to change."""
-
-    def listed(users: tuple[str, ...]) -> str:
-        return "[" + ", ".join(tomlkit.string(user).as_string() for user in users) + "]"
-
-    return f"""\
-# Who decides on alerts: persons with an account of the console, under its name. Only this
-# file's owner, the operator, can change it; it counts from the next act on.
-format = 1
-institution = {tomlkit.string(terms.institution).as_string()}
-
-# May decide on alerts.
-analysts = {listed(terms.analysts)}
-
-# May decide too, and be the second to sign that an alert is filed. Before you remove a person,
-# collect: acts that are signed but not collected would count no more.
-reviewers = {listed(terms.reviewers)}
-
-# The user of the operating system as whom `fieldfare console` runs, who belongs to
-# this folder's group. Empty: there is no console, and nobody decides.
-console = {tomlkit.string(terms.console).as_string()}
-"""
 
 
 def _problems(path: Path, owner: int) -> Iterator[str]:

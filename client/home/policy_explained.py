@@ -30,6 +30,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.system.first_settings import fill_toml
 from fieldfare.shared.terminal.texts import folded, listed
 
 INDENT: Final = 14
@@ -44,52 +45,10 @@ WEAK_LIFETIME_EPSILON: Final = 10.0
 WEAK_DELTA: Final = 1e-4
 WEAK_UNITS: Final = 50
 
-TEMPLATE: Final = """\
-# What this institution allows, whatever it is asked. Change it, then read what it means:
-#     fieldfare institution policy
-format = 1
-
-# The coordinator's public roster key, 64 hexadecimal digits. Compare its fingerprint with the
-# coordinator in person or by telephone before you write it here. Empty: nothing is accepted.
-coordinator = "{coordinator}"
-
-# What everything that leaves may tell about any one person or case. Lower is more private.
-[budget]
-delta = 1e-5
-study_epsilon = 1.0 # one study, all its runs together
-yearly_epsilon = 2.0 # all studies in any 365 days
-lifetime_epsilon = 6.0 # all studies, ever
-
-[participants]
-minimum_honest = 2 # n - t: others that a sum must hide among, colluders not counted
-minimum_tolerance = 1 # t: how many members a study must assume to collude
-# epsilon_if_masks_fail = 4.0 # most that the noise alone may leave; without it 4 times a study's
-
-# Kinds of sums that may leave. A new kind never leaves before it is listed here.
-[releases]
-# "moments": how a model's features go together, over all units that train it, before training.
-# "guard": whether what was trained is better than the public start that a study names.
-# "fairness": alerts counted by group; a protected group also has to stand among the columns.
-# Not listed: "query", answers to questions; some studies may ask more of them later, unseen.
-kinds = ["training", "evaluation", "fairness", "guard", "moments"]
-
-[records]
-minimum_units = 100 # with fewer people or cases of your own, a study is not approved
-
-# Columns that a study may name, by the study's names, its unit and label too. Empty: no
-# study can be approved. List what you have looked at: columns = ["unit", "label", "amount_in"]
-columns = []
-
-# Torch modules that studies may name: classes that you read, in packages that you installed,
-# packages = ["name==version:import.path:Class"]. No study ships code.
-[models]
-packages = []
-"""
-
 
 def policy_text(coordinator: str = "") -> str:
     """Return the file that `init` writes; `coordinator` is a checked key in hex, or empty."""
-    return TEMPLATE.format(coordinator=coordinator)
+    return fill_toml("fieldfare.client.home", "policy.toml", coordinator=coordinator)
 
 
 def explain(policy: Policy) -> list[str]:

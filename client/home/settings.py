@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fieldfare.client.home.layout import Home
@@ -15,6 +14,7 @@ from fieldfare.shared.features.features import Name
 from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
 from fieldfare.shared.study.toml import RetiredKey, Section, load_toml, parse_toml
 from fieldfare.shared.system.addresses import Host, HostPort, ip_of, split_address
+from fieldfare.shared.system.first_settings import fill_toml
 
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
@@ -242,36 +242,6 @@ def settings_text(institution: str) -> str:
     Raises:
         StudyError: `institution` may not name an institution.
     """
-    name = tomlkit.string(institution).as_string()
-    text = f"""\
-# Who this institution is. Paths are absolute, or below this folder.
-format = 1
-
-# As on the roster: the coordinator enters it there with the identity's public key.
-id = {name}
-
-# Whose budget the ledger keeps: one population of people or cases, however often their
-# records are extracted anew. Never give an old population a new name: budgets would start again.
-population = {name}
-
-# Where the records are; they are only ever read. One table for each source: files and
-# folders, databases too. What they hold is checked by `fieldfare institution records check`.
-# The unit is whom the budget protects: a column with one id for each of them. You say it, no study.
-# [[records]]
-# path = "/srv/records/customers.parquet"
-# unit = "customer" # a study with another is refused; the ledger keeps it from the first release
-# mapping = "customers.mapping.toml" # which column is which; leave out where names agree
-
-# How a model's ranking becomes a queue of alerts: docs/scoring.md.
-# [alerts]
-# budget = 0 # alerts that people can look at; 0: the study's share of units
-
-[ledger]
-witness = "" # remembers how far the ledger went; on another disk or host: docs/institution.md
-
-[custodian]
-socket = "" # for the node; empty: run/custodian.sock here
-group = "" # the group that may open the node's socket; empty: this user's own
-"""
+    text = fill_toml("fieldfare.client.home", "institution.toml", name=institution)
     parse_toml(text, HomeSettings, "institution")
     return text

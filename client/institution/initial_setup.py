@@ -28,6 +28,7 @@ from fieldfare.shared.protocol.identity import (
     sign_enrolment,
 )
 from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.system.first_settings import fill_toml
 from fieldfare.shared.system.private_files import create_private, read_public, replace_private
 from fieldfare.shared.system.token_keys import check_token
 
@@ -73,20 +74,6 @@ def create_institution(
 # -- joining --------------------------------------------------------------------------------------
 
 ENROLMENT_SUFFIX: Final = ".enrolment"  # after the id: files of several do not collide
-
-NODE_TEXT: Final = """\
-# What the node of the outer zone needs to know. Paths are absolute, or below this file's folder:
-# where the node runs as another user, copy this file, authority.pem and keys/node to its folder.
-format = 1
-
-# The coordinator's SuperLink, from the invitation, as authority.pem, who signed its certificate.
-superlink = "{superlink}"
-
-# Runs of these bundles are answered, no others.
-bundles = ["{bundle}"]
-
-custodian = "run/custodian.sock"
-"""
 
 
 def read_invitation(content: bytes, name: str) -> Invitation:
@@ -148,7 +135,8 @@ def write_node_files(home: Home, invitation: Invitation) -> None:
 
 def _node_text(path: Path, invitation: Invitation) -> str:
     if not path.exists():
-        return NODE_TEXT.format(superlink=invitation.address, bundle=invitation.bundle)
+        room, bundles = "fieldfare.client.institution", (invitation.bundle,)
+        return fill_toml(room, "node.toml", superlink=invitation.address, bundles=bundles)
     try:
         document = tomlkit.parse(read_public(path).decode())
     except (TOMLKitError, UnicodeDecodeError):

@@ -3,7 +3,6 @@
 import ipaddress
 from typing import Annotated, Final, Literal, Self
 
-import tomlkit
 from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.server.home.layout import CoordinatorHome
@@ -19,6 +18,7 @@ from fieldfare.shared.system.addresses import (
     ip_of,
     split_address,
 )
+from fieldfare.shared.system.first_settings import fill_toml
 from fieldfare.shared.transcript.notes import COSIGNED, NoteKey, distinct_witnesses
 from fieldfare.shared.watch.notice_settings import LONGEST_URL, checked_url
 
@@ -195,56 +195,18 @@ def settings_text(
         StudyError: lists every mistake, one line each.
     """
     bind = bind or f"0.0.0.0:{address.rpartition(':')[2]}"  # nodes come from other hosts
-    text = f"""\
-# The coordinator. Relative paths do not occur here: everything lies in this folder.
-format = 1
-
-# As institutions see it when they join.
-name = {_quoted(name)}
-contact = {_quoted(contact)}
-
-# Where nodes find it: host:port as it stands in the invitation. After a change here or in
-# names: fieldfare coordinator renew certificate, then coordinator invitation.
-address = {_quoted(address)}
-names = [{", ".join(map(_quoted, names))}]
-
-# Where it listens for nodes: every interface, unless an address is named.
-bind = {_quoted(bind)}
-
-# Addresses of proxies in front of it that begin each connection with a PROXY header
-# (docs/proxy.md), such as ["10.0.0.4"]; a header from anybody else is refused.
-proxies = []
-
-# On 127.0.0.1 only, for the commands of this host: starting runs, registering nodes.
-local_port = {local_port}
-
-# A run waits so long for institutions whose nodes are not connected; then it begins without
-# them, if those that are there are enough for the study.
-wait_seconds = {DEFAULT_WAIT}
-
-# A run that failed or was interrupted goes on by itself, five times at most, as long as its
-# study's spare releases and budget carry it; not in quiet hours ("22:00-07:00 America/Toronto").
-# After 60 s the first time, and then after four times the pause before.
-resume_runs = true
-resume_seconds = {DEFAULT_PAUSE}
-quiet_hours = ""
-
-# Where metrics and health are told, such as "127.0.0.1:9641" (docs/watch.md); "": nowhere.
-watch = ""
-
-# Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
-retention_days = {DEFAULT_RETENTION}
-
-# Parties outside the federation that sign every head of a run (docs/witnesses.md):
-# [witnesses]
-# required = 1
-# [[witnesses.witness]]
-# url = "https://witness.example.org/"
-# key = "witness.example.org+..."
-"""
+    text = fill_toml(
+        "fieldfare.server.home",
+        "coordinator.toml",
+        name=name,
+        contact=contact,
+        address=address,
+        names=names,
+        bind=bind,
+        local_port=local_port,
+        wait=DEFAULT_WAIT,
+        pause=DEFAULT_PAUSE,
+        retention=DEFAULT_RETENTION,
+    )
     parse_toml(text, CoordinatorSettings, "coordinator")
     return text
-
-
-def _quoted(text: str) -> str:
-    return tomlkit.string(text).as_string()
