@@ -1,34 +1,20 @@
-"""Figures on joining in plain words: the verdict, sections with a table each.
+"""Figures on joining in plain words: the verdict, sections with a table or a paragraph each.
 
 The page and the terminal show the same sections, so they cannot disagree. Plain ASCII.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
 from typing import Any, Final, NamedTuple
 
 from fieldfare.shared.joining.rows import LEAST_SHOWN
-from fieldfare.shared.pages.words import (
-    best_guess,
-    decimals,
-    odds_factor,
-    one_in,
-    percent,
-    plain,
-    short,
-    signed,
-)
+from fieldfare.shared.pages.templates import sentence, sentence_macros
+from fieldfare.shared.pages.words import decimals, plain, signed
 
 Figures = Mapping[str, Any]
 
 NOTHING: Final = "-"
-TERMS: Final = (
-    "Own best: an institution's own best model without anybody else (additive, boosting or their "
-    "stack, chosen by cross-validation on its own training units). Shared: the model learned "
-    "together, as it comes. At home: that model weighed with own ones, inside. All are measured on "
-    "an institution's own held-out {units}, which chose nothing. Average precision is the share of "
-    "cases among those ranked highest, averaged over all lengths of the list. In brackets: 95 of "
-    "100 resamples{over}."
-)
 
 
 class JoinSection(NamedTuple):
@@ -88,11 +74,8 @@ def interval(span: Figures | None) -> str:
 
 def sections(found: Figures) -> list[JoinSection]:
     """Return every part that is known, the most telling first."""
-    made = (
-        _labels(found), _institutions(found), _newcomer(found), _rare(found), _left_out(found),
-        _months(found), _reviews(found), _privacy(found), _rule(found), _unknown(found),
-    )  # fmt: skip
-    return [section for section in made if section]
+    tables = (_labels(found), _institutions(found), _newcomer(found))
+    return [*filter(None, tables), *_paragraphs(found)]
 
 
 def _hundred(share: float | None) -> str:
@@ -121,41 +104,13 @@ def _labels(found: Figures) -> JoinSection:
         (f"{row['labels']:.0%}", _count(found, row["learned"]), *_own_cells(row))
         for row in found["labels"]
     ]
-    text = (
-        f"The same comparison from all and from fewer of an institution's labelled cases "
-        f"({percent(found['budget'])} of {found['units']} are reviewed)."
-    )
-    closed = [
-        f"{100 * row['closed']:.0f} % with {row['labels']:.0%} of the labels"
-        for row in found["labels"]
-        if row["closed"] is not None and row["gain"] and row["gain"]["low"] > 0
-    ]
-    if closed:
-        text += (
-            " Of the way from own best to the same stack fed by a model of all records without "
-            f"privacy, which nobody may build, it goes {', '.join(closed)}."
-        )
-    text += _taught(found)
     heads = ("labels", "own\ncases", *OWN_HEADS)
     return JoinSection(
-        "labels", f"Own {found['units']}, with fewer labels", text, heads, tuple(rows)
-    )
-
-
-def _taught(found: Figures) -> str:
-    """Say what of a gain is more models, whoever taught them."""
-    known = [row for row in found["labels"] if row["placebo"] and row["taught"]]
-    if not known:
-        return ""
-    several = "; ".join(
-        f"with {row['labels']:.0%} of the labels {decimals(row['placebo']['precision'])}, so what "
-        f"others know adds {interval(row['taught'])}"
-        for row in known
-    )
-    return (
-        " A part of a gain may be that more models are weighed. Fed by one that learned from "
-        "labels dealt anew within each institution, which knows nothing, the same stack has "
-        f"average precision {several}."
+        "labels",
+        f"Own {found['units']}, with fewer labels",
+        _text("labels", found),
+        heads,
+        tuple(rows),
     )
 
 
@@ -199,117 +154,37 @@ def _newcomer(found: Figures) -> JoinSection | None:
         for row in found["newcomer"]
     ]
     heads = ("labels", "held\nout", *OWN_HEADS)
-    text = (
-        "Somebody with 0, 10 or 50 labelled cases: "
-        + (
-            "the shared model is one of all others."
-            if found["place"] == "simulation"
-            else "the shared model as it was delivered, which learned from all of yours too."
-        )
-        + " Without labels there is no own model: the shared one is used as it comes."
-    )
-    return JoinSection("newcomer", "A newcomer", text, heads, tuple(rows))
+    return JoinSection("newcomer", "A newcomer", _text("newcomer", found), heads, tuple(rows))
 
 
-def _recall(anchor: str, title: str, what: str, row: Figures | None) -> JoinSection | None:
-    if not row:
-        return None
-    times = f", {row['times']:.1f} times as many" if row["times"] else ""
-    times_at = f", {row['times_at']:.1f} times" if row["times_at"] else ""
-    text = (
-        f"{what} ({row['cases']} held-out cases, all together): own best models find "
-        f"{_hundred(row['alone'])} of 100 within the budget, the shared model used at home "
-        f"{_hundred(row['at_home'])} ({_points(row['gain'])}{times}). Where as many unlabelled "
-        f"ones are reviewed as the budget says: {_hundred(row['alone_at'])} and "
-        f"{_hundred(row['at_home_at'])} ({_points(row['gain_at'])}{times_at})."
-    )
-    return JoinSection(anchor, title, text)
+def _text(name: str, found: Figures) -> str:
+    """Return a paragraph of `sentences.jinja`."""
+    return sentence(_macros(), name, found)
 
 
-def _rare(found: Figures) -> JoinSection | None:
-    what = "Cases of roles of which an institution has fewer than 6 to learn from"
-    return _recall("rare", "Roles that are rare here", what, found["rare"])
+@cache
+def _macros() -> Any:
+    template = resources.files("fieldfare.shared.joining") / "sentences.jinja"
+    return sentence_macros(template, interval=interval, of_100=_hundred, points=_points)
 
 
-def _left_out(found: Figures) -> JoinSection | None:
-    what = "Cases of a scenario of which an institution has none to learn from" + (
-        ", and others have"
-        if found["place"] == "simulation"
-        else ", though the delivered model learned from yours too"
-    )
-    return _recall("left-out", "A scenario never seen here", what, found["left_out"])
+PARAGRAPHS: Final = {
+    "rare": "Roles that are rare here",
+    "left_out": "A scenario never seen here",
+    "months": "A scenario that is new",
+    "reviews": "Work",
+}
 
 
-def _months(found: Figures) -> JoinSection | None:
-    row = found["months"]
-    if not row:
-        return None
-    own, home = row["alone"], row["at_home"]
-    text = (
-        f"A scenario begins, and labels come as late and as incomplete as institutions learn of "
-        f"them ({row['places']} times that one began somewhere, up to {row['watched']} months, "
-        "a review each month): "
-        f"an account of it is found at the first review in {_hundred(own['first'])} of 100 with "
-        f"own best models, in {_hundred(home['first'])} used at home; within the months watched in "
-        f"{_hundred(own['found'])} and {_hundred(home['found'])}. Months until then, where not "
-        f"found all that were watched: {own['mean']:.1f} and {home['mean']:.1f} on average. "
-        "Payments stand as at the end of the window: what the months change is which accounts "
-        "have begun, and which are known."
-    )
-    return JoinSection("months", "A scenario that is new", text)
-
-
-def _reviews(found: Figures) -> JoinSection | None:
-    row = found["reviews"]
-    if not row:
-        return None
-    text = (
-        f"Of 1,000 {found['units']} {row['alerts']:.0f} are reviewed: {row['false_alone']:.1f} in "
-        f"vain with own best models, {row['false_at_home']:.1f} used at home."
-    )
-    if row["minutes_alone"] and row["minutes_at_home"]:
-        text += (
-            f" At {row['minutes']:g} minutes an alert, which is an assumption (--minutes), a found "
-            f"case takes {row['minutes_alone']:.0f} minutes of review, and "
-            f"{row['minutes_at_home']:.0f} used at home."
-        )
-    if row["extra_minutes"] is None:
-        return JoinSection("reviews", "Work", f"{text} Joining finds no more cases at this budget.")
-    text += (
-        f" Joining finds {row['extra_cases']:.1f} more of 100 cases at the same work. To find "
-        f"as many alone takes {row['extra_alerts']:.1f} more alerts for each of them, "
-        f"{row['extra_minutes']:.0f} minutes."
-    )
-    return JoinSection("reviews", "Work", text)
-
-
-def _privacy(found: Figures) -> JoinSection:
-    text = (
-        f"Once, for the study: epsilon {short(found['epsilon'])}, delta {one_in(found['delta'])}. "
-        f"What own records hold about one {found['unit']} changes the odds of anything seen at "
-        f"most {odds_factor(found['epsilon'])} times; someone who knows all else and would be "
-        "right 50 times in 100 by tossing a coin is right at most "
-        f"{best_guess(found['mu2'])} times. Using the model at home costs nothing more. "
-        f"{found['learned']}"
-    )
-    return JoinSection("privacy", "What it costs in privacy", text.strip())
-
-
-def _rule(found: Figures) -> JoinSection:
-    seeds = found["seeds"]
-    over = (
-        f" over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}) and the held-out units of each"
-        if len(seeds) > 1
-        else " of the held-out units; the chance of noise and of training units is not in it"
-    )
-    terms = TERMS.format(units=found["units"], over=over)
-    return JoinSection("rule", "How this is judged", f"{found['verdict']['rule']} {terms}")
-
-
-def _unknown(found: Figures) -> JoinSection | None:
-    if not found["unknown"]:
-        return None
-    return JoinSection("unknown", "What this page does not know", " ".join(found["unknown"]))
+def _paragraphs(found: Figures) -> Iterator[JoinSection]:
+    """Yield the parts without a table."""
+    for name, title in PARAGRAPHS.items():
+        if found[name]:
+            yield JoinSection(name.replace("_", "-"), title, _text(name, found))
+    yield JoinSection("privacy", "What it costs in privacy", _text("privacy", found))
+    yield JoinSection("rule", "How this is judged", _text("rule", found))
+    if found["unknown"]:
+        yield JoinSection("unknown", "What this page does not know", " ".join(found["unknown"]))
 
 
 class GainMark(NamedTuple):

@@ -7,11 +7,12 @@ templates.py    what every page is filled in with
 page.css        the look of them all
 
 Templates of pages: everything that is filled in is escaped, and nothing may be missing.
+Templates of sentences are plain text: a page escapes them, a terminal shows them.
 """
 
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Any, Final
 
 import jinja2
 
@@ -46,3 +47,42 @@ def page_template(template: Traversable) -> jinja2.Template:
     filters = (words.decimals, words.signed, words.short, words.percent)
     environment.filters.update({one.__name__: one for one in filters})
     return environment.get_template(template.name)
+
+
+class AbsentFigure(jinja2.ChainableUndefined):
+    """What results do not have: a template may ask for it, and cannot write it."""
+
+    def __str__(self) -> str:
+        """Refuse: a sentence with a gap is not written."""
+        raise jinja2.UndefinedError(f"{self._undefined_name}: expected a figure, found none")
+
+
+def sentence_macros(template: Traversable, **known: Any) -> Any:
+    """Return the macros of a template of sentences, for `sentence`.
+
+    Args:
+        template: a macro for each sentence.
+        known: functions and constants that it may use, beside those that write numbers.
+    """
+    environment = jinja2.Environment(
+        undefined=AbsentFigure,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 -- plain text; the page escapes what it draws
+    )
+    numbers = (words.best_guess, words.odds_factor, words.one_in)
+    pages = (words.decimals, words.percent, words.short, words.signed)
+    known |= {one.__name__: one for one in (*numbers, *pages)}
+    environment.filters.update(known)
+    environment.globals.update(known)
+    environment.tests["missing"] = lambda one: one is None or isinstance(one, AbsentFigure)
+    return environment.from_string(template.read_text(encoding="utf-8")).module
+
+
+def sentence(macros: Any, name: str, results: Any) -> str:
+    """Return a sentence about results; empty where its figures are absent.
+
+    Raises:
+        jinja2.UndefinedError: one of its figures is absent where the sentence needs it.
+    """
+    return " ".join(str(getattr(macros, name)(results)).split())

@@ -11,10 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
-import jinja2
-
 from fieldfare.shared.evaluation.groups import Interval, group_lines, times_verdict
-from fieldfare.shared.pages import words
+from fieldfare.shared.pages import templates
 from fieldfare.shared.terminal.texts import cut
 from fieldfare.simulations.report import figures
 from fieldfare.simulations.report.figures import Results
@@ -37,21 +35,13 @@ MODELS: Final[Mapping[str, ModelWords]] = {
 }
 
 
-class Absent(jinja2.ChainableUndefined):
-    """What results do not have: a template may ask for it, and cannot write it."""
-
-    def __str__(self) -> str:
-        """Refuse: a sentence with a gap is not written."""
-        raise jinja2.UndefinedError(f"{self._undefined_name}: expected a figure, found none")
-
-
 def sentence(results: Results, name: str) -> str:
     """Return a sentence of `sentences.jinja`; empty where its figures are absent.
 
     Raises:
         jinja2.UndefinedError: one of its figures is absent where the sentence needs it.
     """
-    return " ".join(str(getattr(_sentences(), name)(results)).split())
+    return templates.sentence(_macros(), name, results)
 
 
 def sentences(results: Results, *names: str) -> list[str]:
@@ -60,20 +50,11 @@ def sentences(results: Results, *names: str) -> list[str]:
 
 
 @cache
-def _sentences() -> Any:
-    made = jinja2.Environment(
-        undefined=Absent,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 -- plain text; the page escapes what it draws
-    )
-    made.globals.update(vars(figures))
-    filters = (words.best_guess, words.decimals, words.odds_factor, words.one_in, words.percent)
-    more = (words.short, words.signed, figures.negatives, group_lines, spoken)
-    made.filters.update({one.__name__: one for one in (*filters, *more)})
-    made.filters |= {"name": _cut_name, "rounded_up": _round_up, "verdict": _write_verdict}
-    made.tests["missing"] = lambda value: value is None or isinstance(value, Absent)
-    return made.from_string((ROOM / "sentences.jinja").read_text(encoding="utf-8")).module
+def _macros() -> Any:
+    known = {name: one for name, one in vars(figures).items() if not name.startswith("_")}
+    mine = {"name": _cut_name, "rounded_up": _round_up, "verdict": _write_verdict}
+    more = {"group_lines": group_lines, "spoken": spoken}
+    return templates.sentence_macros(ROOM / "sentences.jinja", **known, **mine, **more)
 
 
 def conclusion(results: Results) -> list[str]:
