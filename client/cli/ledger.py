@@ -276,9 +276,7 @@ def recall(
         Path | None,
         typer.Option("--last", help="Leave: write the last answer there.", show_default=False),
     ] = None,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
-    ] = "",
+    reason: ReasonOption = "",
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:

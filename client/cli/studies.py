@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -83,6 +85,9 @@ from fieldfare.shared.terminal.texts import SHORT, plain
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="First digits of the id of a study that arrived.")
+]
+ReasonOption = Annotated[
+    str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
 ]
 KeepReasonOption = Annotated[
     bool,
@@ -252,22 +257,15 @@ def _fit(loaded: LoadedSums) -> list[str]:
 @app.command("institution.reject")
 def reject_study(
     study: StudyArgument,
-    reason: Annotated[
-        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
-    ],
+    reason: ReasonOption,
     home: HomeOption = DEFAULT_HOME,
     keep_reason: KeepReasonOption = False,
 ) -> None:
     """Reject a study, with a reason that the coordinator reads when it asks for the study again."""
     opened = Home.open(home)
     chosen = find_id(opened, study)
-    settings, policy = load_settings(opened), load_policy(opened)
-    with (
-        open_journal(opened, utc_now) as journal,
-        ledger_of(opened, settings, policy, utc_now) as ledger,
-    ):
-        told = RejectionDisclosure.DECISION if keep_reason else RejectionDisclosure.REASON
-        Rejecter(opened, ledger, journal, os_user(), utc_now(), told).reject(chosen, reason)
+    with _rejecter(opened, keep_reason=keep_reason) as rejecter:
+        rejecter.reject(chosen, reason)
     typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(notify_custodian(opened))
@@ -277,9 +275,7 @@ def reject_study(
 def withdraw_study(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
-    reason: Annotated[
-        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
-    ] = "",
+    reason: ReasonOption = "",
     keep_reason: KeepReasonOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
 ) -> None:
@@ -288,16 +284,22 @@ def withdraw_study(
     chosen = find_id(opened, study)
     if not yes:
         _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
+    with _rejecter(opened, keep_reason=keep_reason) as rejecter:
+        rejecter.withdraw(chosen, reason)
+    typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
+    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
+    typer.echo(notify_custodian(opened))
+
+
+@contextmanager
+def _rejecter(opened: Home, *, keep_reason: bool) -> Iterator[Rejecter]:
     settings, policy = load_settings(opened), load_policy(opened)
     with (
         open_journal(opened, utc_now) as journal,
         ledger_of(opened, settings, policy, utc_now) as ledger,
     ):
         told = RejectionDisclosure.DECISION if keep_reason else RejectionDisclosure.REASON
-        Rejecter(opened, ledger, journal, os_user(), utc_now(), told).withdraw(chosen, reason)
-    typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
-    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
-    typer.echo(notify_custodian(opened))
+        yield Rejecter(opened, ledger, journal, os_user(), utc_now(), told)
 
 
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:

@@ -115,10 +115,6 @@ def _fields(
     )
 
 
-def _ages() -> dict[str, str]:
-    return {str(days): f"{days} days ago or more" for days in AGES}
-
-
 def _choices(
     texts: Mapping[str, str], chosen: str, counts: Mapping[str, int]
 ) -> tuple[FilterChoice, ...]:

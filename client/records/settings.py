@@ -95,46 +95,36 @@ class _Source(SourceMapping):
         raise NotImplementedError
 
 
-class FileSource(_Source, ColumnMapping):
+class _Files(_Source):
+    """A file, or a folder of files of one kind."""
+
+    kind: str
+    path: PathText
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> "Table":
+        """Return its table."""
+        del environment
+        return _file(folder / self.path, mapping, "" if self.kind == "file" else self.kind)
+
+
+class FileSource(_Files, ColumnMapping):
     """A file, or a folder of files of one kind; the names say which kind."""
 
     kind: Literal["file"] = "file"
-    path: PathText
-
-    def as_table(
-        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> "Table":
-        """Return its table."""
-        del environment
-        return _file(folder / self.path, mapping)
 
 
-class CsvSource(_Source, ColumnMapping):
+class CsvSource(_Files, ColumnMapping):
     """A CSV file (also `.gz`), or a folder of them."""
 
     kind: Literal["csv"]
-    path: PathText
-
-    def as_table(
-        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> "Table":
-        """Return its table."""
-        del environment
-        return _file(folder / self.path, mapping, self.kind)
 
 
-class ColumnarSource(_Source):
+class ColumnarSource(_Files):
     """A Parquet or Arrow file, or a folder of them."""
 
     kind: Literal["parquet", "arrow"]
-    path: PathText
-
-    def as_table(
-        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> "Table":
-        """Return its table."""
-        del environment
-        return _file(folder / self.path, mapping, self.kind)
 
 
 class _Database(_Source):

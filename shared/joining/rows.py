@@ -18,8 +18,6 @@ WORLDS: Final = 2000  # times that worlds are drawn again
 INTERVAL: Final = (2.5, 97.5)  # percent
 SEED: Final = 0  # of drawing worlds: the same rows give the same interval
 
-Vector = NDArray[np.float64]
-
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

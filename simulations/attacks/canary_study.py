@@ -38,7 +38,6 @@ LABELS: Final = 2
 CURVE: Final = CURVE_STEPS // 16  # of a public start: each level adds it or takes it away
 LARGEST_RATE: Final = 10.0  # of Adam: one step from a start already moves scores far
 
-Vector = NDArray[np.float64]
 Sums = NDArray[np.int64]
 
 

@@ -13,7 +13,7 @@ from fieldfare.shared.study.file import load_study
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.cli.simulate import MAX_SEED, Json, Out, Quiet
+from fieldfare.simulations.cli.simulate import MAX_SEED, InstitutionColumn, Json, Out, Quiet
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import PAGE, join
@@ -51,9 +51,7 @@ def study_join_command(
         list[str] | None,
         typer.Option("--records", metavar="FILE | NAME=FILE", help="Else a world for each seed."),
     ] = None,
-    institution_column: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column that names the institution.")
-    ] = None,
+    institution_column: InstitutionColumn = None,
     role_column: Annotated[
         str | None, typer.Option(metavar="COL", help="Role of a case; never an input.")
     ] = None,

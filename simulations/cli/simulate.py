@@ -43,6 +43,9 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=MAX_SEED, help="Of split, partition and simulated noise."),
 ]
+InstitutionColumn = Annotated[
+    str | None, typer.Option(metavar="COL", help="Column that names the institution.")
+]
 By = Annotated[
     Engine,
     typer.Option(
@@ -116,9 +119,7 @@ def simulate_command(
         list[str] | None,
         typer.Option("--records", metavar="FILE | NAME=FILE", help="Records; may be repeated."),
     ] = None,
-    institution_column: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column that names the institution.")
-    ] = None,
+    institution_column: InstitutionColumn = None,
     institutions: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Deal rows to N institutions.")
     ] = None,

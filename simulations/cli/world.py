@@ -32,6 +32,9 @@ from fieldfare.simulations.world.writing import write_world
 Whose = Annotated[
     WorldFederation, typer.Option(help="Whose banks: five, or twelve that share people.")
 ]
+Prevalence = Annotated[
+    float, typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring.")
+]
 Version = Annotated[
     int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
 ]
@@ -87,10 +90,7 @@ def world_make_command(
         typer.Option(metavar="FILE", help="TOML; instead of those of --federation."),
     ] = None,
     federation: Whose = WorldFederation.FIVE,
-    prevalence: Annotated[
-        float,
-        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
-    ] = DEFAULT_PREVALENCE,
+    prevalence: Prevalence = DEFAULT_PREVALENCE,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
     version: Version = DEFAULT_VERSION,
     quiet: Quiet = False,
@@ -129,10 +129,7 @@ def world_start_command(
     ] = None,
     people: Annotated[int, typer.Option(metavar="N", help="Persons.")] = starts.PEOPLE,
     months: Annotated[int, typer.Option(min=1, max=MOST_MONTHS)] = starts.MONTHS,
-    prevalence: Annotated[
-        float,
-        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
-    ] = starts.PREVALENCE,
+    prevalence: Prevalence = starts.PREVALENCE,
     spread: Annotated[
         float, typer.Option(min=0.01, max=10, help="Log-odds that a curve moves from nothing.")
     ] = starts.SPREAD,

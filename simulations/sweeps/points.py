@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.study.file import load_study
@@ -147,10 +147,6 @@ def _put_geometry(data: dict[str, Any], base: Study, kind: str) -> None:
     data.pop("geometry", None)
     if kind != NONE:
         data["geometry"] = {"kind": kind}
-
-
-def _default(section: BaseModel, name: str) -> Any:
-    return type(section).model_fields[name].default
 
 
 def _thinned(feature: dict[str, Any], most: int) -> dict[str, Any]:
