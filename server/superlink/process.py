@@ -24,7 +24,7 @@ from fieldfare.server.home.initial_setup import renew_where_due
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.access_log import AuditLog
-from fieldfare.server.superlink.connections import ConnectionLimits
+from fieldfare.server.superlink.connections import ConnectionLimits, Peer
 from fieldfare.server.superlink.control import read_token
 from fieldfare.server.superlink.gate import (
     FLEET,
@@ -122,7 +122,12 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
         _bound(LOOPBACK, terms.local_port) as inner,
     ):
         overwrite_deleted()
-        flower = SuperlinkApp(terms.database, terms.runtime_token)
+
+        def is_known(peer: Peer) -> bool:
+            """Tell whether a connection has a node's place."""
+            return nodes.open.is_vouched(peer)
+
+        flower = SuperlinkApp(terms.database, terms.runtime_token, is_known)
         audit = AuditLog(terms.audit_log, flower.name_of)
         public = CallRules("public", PUBLIC, None, flower.vouched)
         local = CallRules("local", LOCAL, terms.control_token, flower.vouched)

@@ -15,7 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fieldfare.server.superlink.gate import FLEET, RUNTIME, App, Message, Receive, Scope, Send
+from fieldfare.server.superlink.connections import Peer
+from fieldfare.server.superlink.gate import (
+    FLEET,
+    NOBODY,
+    RUNTIME,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
 MOST_SESSIONS: Final = 4096  # of pieces that are on their way; the oldest is forgotten
 PULL: Final = "pull-messages"
@@ -83,9 +93,18 @@ class MessageNews:
 class ShortWay:
     """An ASGI app before Flower's, behind the gate: a body comes in one piece."""
 
-    def __init__(self, app: App, calls: Mapping[str, ShortCall]) -> None:
-        """Stand before Flower's app; `calls` are by path."""
-        self._app, self._calls = app, calls
+    def __init__(
+        self, app: App, calls: Mapping[str, ShortCall], is_known: Callable[[Peer], bool]
+    ) -> None:
+        """Stand before Flower's app.
+
+        Args:
+            app: Flower's.
+            calls: by path.
+            is_known: whether a node's connection has been answered before: only then may it wait
+                for a message, since a stranger's that waits gives way to others.
+        """
+        self._app, self._calls, self._is_known = app, calls, is_known
         # One thread: SQLite has one writer, and two that wait for each other sleep.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-way")
         self._news = {FLEET: MessageNews(), RUNTIME: MessageNews()}  # by who waits for it
@@ -108,9 +127,10 @@ class ShortWay:
         self, call: ShortCall, scope: Scope, body: bytes, receive: Receive
     ) -> Exchange | None:
         """Handle a call; where it asks for messages and there are none, a moment later again."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + call.hold_seconds
-        news = self._news[FLEET if scope["path"].startswith(FLEET) else RUNTIME]
+        loop, side = asyncio.get_running_loop(), _side(scope["path"])
+        may_wait = side == RUNTIME or self._is_known(scope.get("client") or NOBODY)
+        end = loop.time() + (call.hold_seconds if may_wait else 0.0)
+        news = self._news[side]
         while True:
             coming = news.next()  # before the question: what comes meanwhile is not missed
             found = await loop.run_in_executor(self._thread, call.handle, scope, body)
@@ -121,11 +141,15 @@ class ShortWay:
                 return found
 
     def _note(self, path: str, found: Exchange) -> None:
-        news = self._news[RUNTIME if path.startswith(FLEET) else FLEET]
+        news = self._news[RUNTIME if _side(path) == FLEET else FLEET]
         if path.endswith("push-messages"):
             news.announce(found.answer.session_id, found.answer.objects_to_push)
         elif path.endswith("push-object") and found.answer.stored:
             news.take(found.request.session_id, found.request.object_id)
+
+
+def _side(path: str) -> str:
+    return FLEET if path.startswith(FLEET) else RUNTIME
 
 
 async def _comes(coming: asyncio.Event, receive: Receive, seconds: float) -> bool:

@@ -84,6 +84,7 @@ from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid.http_grid import HttpGrid
 from google.protobuf.message import DecodeError
 
+from fieldfare.server.superlink.connections import Peer
 from fieldfare.server.superlink.facts import (
     ControlTarget,
     FlowerRunStatus,
@@ -141,12 +142,15 @@ class RunGoneError(RunError):
 class SuperlinkApp:
     """Flower's app over one database, and who its nodes are."""
 
-    def __init__(self, database: Path, secret: bytes) -> None:
+    def __init__(
+        self, database: Path, secret: bytes, is_known: Callable[[Peer], bool] = lambda _: True
+    ) -> None:
         """Open the database; the file is made, or brought to the shape that flwr wants.
 
         Args:
             database: SQLite file.
             secret: that proves a request for a run's task.
+            is_known: see ShortWay.
         """
         # Not above: half a second that only the SuperLink's own process has to wait.
         from flwr.superlink.main import create_app  # noqa: PLC0415
@@ -160,7 +164,7 @@ class SuperlinkApp:
         self._nodes = made.state.linkstate_factory.state()
         _lighten(self._nodes)
         self.flower = made
-        self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice))
+        self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice), is_known)
         self._names: dict[bytes, str] = {}
         self._refreshed = 0.0
 

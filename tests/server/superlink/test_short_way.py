@@ -33,6 +33,7 @@ from tests.support.network.coordinator import (
 
 from fieldfare.client.node.fleet import Arrival, Fleet, SuperlinkEndpoint, joined
 from fieldfare.server.home.initial_setup import build_bundle
+from fieldfare.server.superlink import superlink as superlink_module
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, RUNTIME, App, CallRules, Gate
 from fieldfare.server.superlink.short_way import MOST_SESSIONS, MessageNews
@@ -71,7 +72,7 @@ def asked(
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="https://here") as web:
-            return await web.post(path, content=body, headers=headers)
+            return await asyncio.wait_for(web.post(path, content=body, headers=headers), 20.0)
 
     found = asyncio.run(ask())
     return found.status_code, found.content, found.headers.get("content-type", "")
@@ -136,6 +137,18 @@ def test_what_is_answered_is_answered_as_flower_answers_it(flower: SuperlinkApp)
     for path, content in ((FLEET + "pull-messages", body), ("/v1/fleet/get-run", body)):
         expected = asked(flower, flower.flower, path, content, headers)
         assert asked(flower, flower.app, path, content, headers) == expected
+    assert asked(flower, flower.app, FLEET + "pull-messages", body, headers)[0] == 200
+
+
+def test_a_question_over_a_strangers_connection_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have to give way to strangers who come later."""
+    monkeypatch.setattr(superlink_module, "NODE_HOLD_SECONDS", 60.0)
+    flower = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret", lambda _: False)
+    asker = Asker(flower)
+    body = PullMessagesRequest(node=asker.node).SerializeToString()
+    headers = PROTOBUF | signed(asker.key)
     assert asked(flower, flower.app, FLEET + "pull-messages", body, headers)[0] == 200
 
 
@@ -289,7 +302,10 @@ def test_a_message_is_not_given_to_a_node_that_has_hung_up(
         socket.create_connection((host, int(port))) as plain,
         superlink.trust.wrap_socket(plain, server_hostname=host) as line,
     ):
-        line.sendall(f"POST {FLEET}pull-messages HTTP/1.1\r\n{head}\r\n".encode() + body)
+        question = f"POST {FLEET}pull-messages HTTP/1.1\r\n{head}\r\n".encode() + body
+        line.sendall(question)
+        assert line.recv(4096).startswith(b"HTTP/1.1 200")  # from now on it is a node's
+        line.sendall(question)
         time.sleep(0.2)  # it is held now
         assert isinstance(line, ssl.SSLSocket)
     run.push()
