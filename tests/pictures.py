@@ -18,10 +18,10 @@ from typing import Final
 
 from tests.support.browsers.looking import Look, chromium
 from tests.support.federations.beds import running, small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_port
 
 from fieldfare.client.alerts.entry_keys import keys_beside
+from fieldfare.simulations.demo.testbed import in_this_process
 
 OUT: Final = Path(__file__).parents[1] / "docs" / "pictures"
 WIDTH: Final = 1280

@@ -19,7 +19,13 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.demo.testbed import COORDINATOR, STOP_SECONDS, Bed, typed_command
+from fieldfare.simulations.demo.testbed import (
+    COORDINATOR,
+    STOP_SECONDS,
+    Bed,
+    in_this_process,
+    typed_command,
+)
 from fieldfare.simulations.demo.testbed_records import BedRecords, amlsim_records, invented_records
 
 PROCESSES: Final = "processes.json"
@@ -53,7 +59,7 @@ def up(
         typer.echo(f"{time.monotonic() - begun:6.1f} s  {line}")
 
     made = _records(folder / "records", data)
-    bed = Bed(folder, made.records, made.study, say)
+    bed = Bed(folder, made.records, made.study, say, command=in_this_process)
     with ExitStack() as stack:
         stack.callback(bed.stop)
         say("founding the coordinator and three institutions")

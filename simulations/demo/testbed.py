@@ -8,6 +8,7 @@ only the records are invented, or a public simulation's. Tests and `make federat
     folder/processes.json   what was left running
 """
 
+import io
 import json
 import os
 import shlex
@@ -17,12 +18,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import tomlkit
@@ -36,10 +38,12 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import MlpSection, named_class
 from fieldfare.shared.study.study import Study
@@ -78,6 +82,29 @@ def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
     )
+
+
+_ALONE: Final = Lock()  # standard output is the process's
+
+
+def in_this_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command here and return its output, one at a time: a process takes over a second."""
+    out, errors = io.StringIO(), io.StringIO()
+    with _ALONE, _permission_kept(), redirect_stdout(out), redirect_stderr(errors):
+        status = run(command)
+    return subprocess.CompletedProcess(list(command), status, out.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def _permission_kept() -> Iterator[None]:
+    """Let what one command allows reach no other, as if each were a process."""
+    before = os.environ.get(VARIABLE)
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def typed_command() -> str:

@@ -27,14 +27,13 @@ import typer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, at_most, numbers
 from tests.benchmarks.inputs import study_toml, write_records
 from tests.benchmarks.stock import Fabric, stock_rounds
-from tests.support.federations.in_process import in_this_process
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed, in_this_process
 
 COUNTS: Final = "3,6,12,20"
 STEPS: Final = 15

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 from tests.support.attacks.lies import STRANGER, Lie, nudged, with_participants, without
 from tests.support.federations.beds import NAMES, check_whole, small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.network.coordinator import RunningSuperlink, new_node, running_superlink
 from tests.support.network.served import serving
 from tests.support.network.superlink import new_node_key
@@ -61,7 +60,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.shared.system.sockets import UnixSocket
-from fieldfare.simulations.demo.testbed import COMMAND, Bed, edit
+from fieldfare.simulations.demo.testbed import COMMAND, Bed, edit, in_this_process
 
 # A minute and more, on few cores: too long for the gate.
 # One bed of seven institutions: a second worker would found another beside it.

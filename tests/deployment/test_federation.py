@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load
 from tests.support.federations.beds import check_whole, delivered, running, small_bed
-from tests.support.federations.in_process import in_this_process
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.conduct import SIGNED
+from fieldfare.simulations.demo.testbed import in_this_process
 
 
 def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_path: Path) -> None:

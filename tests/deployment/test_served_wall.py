@@ -12,9 +12,10 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import check_whole, running, small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.loaded import CEILINGS, PACKAGE, own_lines
 from tests.support.system.processes import until
+
+from fieldfare.simulations.demo.testbed import in_this_process
 
 pytestmark = pytest.mark.faults
 

@@ -18,7 +18,6 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import STUDY, UNITS, resume_by_itself, write_records
-from tests.support.federations.in_process import in_this_process
 from tests.support.federations.outages import (
     CUSTODIAN,
     NODE,
@@ -36,7 +35,7 @@ from tests.support.system.processes import tree
 from fieldfare.client.home.layout import Home
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed, in_this_process
 
 LONG: Final = bool(os.environ.get("FIELDFARE_SCALE_LONG"))
 pytestmark = [pytest.mark.promises, pytest.mark.timeout(3600 if LONG else 1200)]

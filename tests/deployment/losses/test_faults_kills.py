@@ -9,7 +9,6 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import running, small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.federations.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
@@ -29,7 +28,7 @@ from tests.support.federations.outages import (
 )
 from tests.support.system.processes import alive
 
-from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed, in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("kills")]
 

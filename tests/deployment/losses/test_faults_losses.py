@@ -17,7 +17,6 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import small_bed, vouch_elsewhere
-from tests.support.federations.in_process import in_this_process
 from tests.support.federations.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
@@ -46,6 +45,7 @@ from fieldfare.simulations.demo.testbed import (
     COORDINATOR,
     Bed,
     edit,
+    in_this_process,
 )
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]

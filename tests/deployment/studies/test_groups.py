@@ -18,12 +18,11 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 GROUPS: Final = """
 [[evaluation.groups]]

@@ -14,14 +14,13 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 EXCHANGES = 3
 INSIDE = 5

@@ -15,14 +15,13 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.shared.features.public_start import PublicStart, StartFacts
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.file import parse_study
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 START: Final = "public:beside"
 

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.federations.beds import NAMES, check_whole, delivered, running
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.policy_objections import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.study.file import load_study
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 UNITS: Final = 200
 STUDY: Final = """\

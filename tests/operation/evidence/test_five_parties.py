@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from tests.support.federations.beds import check_whole, running, small_bed
-from tests.support.federations.in_process import in_this_process
 
 from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
@@ -30,7 +29,7 @@ from fieldfare.shared.evidence.writing import PROGRAMS, RECORD
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "hotline-e", "ngo-d")
 STEPS: Final = 3

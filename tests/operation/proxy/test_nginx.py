@@ -13,14 +13,13 @@ from typing import Any, Final
 import pytest
 from tests.security.exhaustion.test_slow_connections import Dribblers
 from tests.support.federations.beds import check_whole, delivered, small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.network.coordinator import RunningSuperlink
 from tests.support.system.ports import free_ports
 from tests.support.system.processes import until
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 EXAMPLE: Final = Path(__file__).parents[3] / "docs" / "proxy" / "nginx.conf"
 NGINX: Final = Path("/usr/sbin/nginx")

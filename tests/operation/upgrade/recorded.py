@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import pytest
 from tests.operation.upgrade.record import BANK, KEPT
-from tests.support.federations.in_process import in_this_process
 from tests.support.homes.upkeep import at_party
 
 from fieldfare.shared.system import clock
-from fieldfare.simulations.demo.testbed import COORDINATOR
+from fieldfare.simulations.demo.testbed import COORDINATOR, in_this_process
 
 VERSIONS: Final = sorted(path.stem for path in KEPT.glob("*.json"))
 

@@ -18,7 +18,6 @@ import httpx
 import pytest
 from tests.shared.watch.test_shipped import dashboard_queries
 from tests.support.federations.beds import small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 from tests.support.system.processes import until
 
@@ -30,7 +29,7 @@ from fieldfare.shared.watch.exposition import exposition, of_this_machine, write
 from fieldfare.shared.watch.listener import WatchSource, watched_at
 from fieldfare.shared.watch.metrics import MetricSample
 from fieldfare.shared.watch.shipped import RULES, shipped_text
-from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed, in_this_process
 
 PATIENCE: Final = 90.0
 LONG: Final = bool(os.environ.get("FIELDFARE_OPERATE_LONG"))

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests.support.federations.beds import small_bed
-from tests.support.federations.in_process import in_this_process
 from tests.support.rows import night
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.allowed_packages import VARIABLE
-from fieldfare.simulations.demo.testbed import in_a_process
+from fieldfare.simulations.demo.testbed import in_a_process, in_this_process
 
 
 @pytest.mark.parametrize(

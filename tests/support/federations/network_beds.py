@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.support.federations.beds import NAMES, check_whole, delivered
-from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.simulations.demo.testbed import COMMAND, Bed
+from fieldfare.simulations.demo.testbed import COMMAND, Bed, in_this_process
 
 UNITS: Final = 150
 STUDY: Final = """\
