@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import pytest
 from fieldfare.client.home.layout import Home
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.first_settings import fill_toml
 from fieldfare.shared.system.home_folder import HomeFolder
 
 HOMES: Final[dict[str, type[HomeFolder]]] = {"institution": Home, "coordinator": CoordinatorHome}
@@ -128,3 +130,23 @@ def test_another_users_home_is_refused(home: HomeFolder) -> None:
     os.chown(home.path, 12345, 12345)
     with pytest.raises(UsageError, match="found uid 12345"):
         type(home).open(home.path)
+
+
+# -- first settings: what `init` writes holds what it was given, whatever that is
+
+
+def test_texts_are_quoted_and_comments_stay() -> None:
+    superlink, bundles = 'x"\n[other]\\', ('"', "{superlink}")
+    text = fill_toml(
+        "fieldfare.client.institution", "node.toml", superlink=superlink, bundles=bundles
+    )
+    found = tomllib.loads(text)
+    assert found["superlink"] == superlink
+    assert found["bundles"] == list(bundles)
+    assert "other" not in found
+    assert text.startswith("# What the node")
+
+
+def test_a_value_that_is_not_given_is_refused() -> None:
+    with pytest.raises(KeyError, match="bundles"):
+        fill_toml("fieldfare.client.institution", "node.toml", superlink="x:1")

@@ -43,7 +43,7 @@ CEILINGS: Final = {
     "node": Ceiling("client.node.process", 5_900),
     "door": Ceiling("client.custodian.release", 15_000),
     "custodian": Ceiling("client.daemon.process", 32_700),
-    "institution's desk": Ceiling("client.desk.process", 8_300, most=30_000),
+    "institution's desk": Ceiling("client.desk.process", 8_200, most=30_000),
     "a decision at it": Ceiling("client.desk.deciding", 18_050),
     "an approval at it": Ceiling("client.desk.approving", 36_700),
     "institution's console": Ceiling("client.console.process", 18_050),
