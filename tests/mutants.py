@@ -67,9 +67,12 @@ class Mutant:
         if changed == text:
             raise NoMutantError(f"{self.file}: expected a change, found none")
         try:
-            compile(changed, self.file, "exec")
-        except SyntaxError as error:
-            raise NoMutantError(f"{self.file}: expected Python, found {error}") from None
+            if self.file.endswith(".toml"):
+                tomllib.loads(changed)
+            else:
+                compile(changed, self.file, "exec")
+        except (SyntaxError, tomllib.TOMLDecodeError) as error:
+            raise NoMutantError(f"{self.file}: expected Python or TOML, found {error}") from None
         return changed
 
 
