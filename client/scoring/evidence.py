@@ -13,9 +13,11 @@ What is usual are medians and percentiles of this institution's own units. All o
 """
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -91,34 +93,11 @@ def indicators() -> Mapping[str, NamedIndicator]:
 
 
 PERSONAS: Final = tuple(
-    LookalikePersona(name, frozenset(overlaps.split()), apart)
-    for name, overlaps, apart in (
-        ("ride-hail or delivery driver", "R03 R10 R11 R31",
-         "paid by one to three platforms, fuel and repairs, money stays on the account"),
-        ("travel nurse or locum", "R07 R09 R31", "wages, stays of a week and more, an agency pays"),
-        ("trucker or cabin crew", "R07 R11 R31", "fuel cards, an employer, rent paid at home"),
-        ("touring musician or trade", "R01 R07 R13", "clusters around events, venues, equipment"),
-        ("student", "R01 R11 R19 R23 R36", "the same people send and receive, terms, tuition"),
-        ("hair, nail, tattoo or massage worker", "R01 R12 R23 R24",
-         "daytime, clients who return, supplies, taxes, one place"),
-        ("online marketplace seller", "R01 R13 R30", "postage, refunds, suppliers are paid"),
-        ("treasurer of a savings circle", "R01 R04 R06 R22 R36",
-         "the same members, regular, equal amounts paid out"),
-        ("migrant who sends money home", "R19 R20 R29", "once a month, to the same family"),
-        ("bar, club or night-shift worker", "R02 R03 R19", "wages, one place of work"),
-        ("consenting independent adult sex worker", "R01 R02 R07 R13 R23",
-         "the holder keeps the money; own rent, food and savings; nobody else controls"),
-        ("survivor in recovery", "R08 R17 R33",
-         "an NGO or a benefit pays; an alert here can harm: use the suppression list"),
-        ("parent, carer or accountant", "R21", "money goes to the holder, seldom at night"),
-        ("dorm, shelter or migrant housing", "R20 R27", "many employers, no common payee"),
-        ("farm contractor who deducts housing", "R20 R26 R28",
-         "legal deductions, wages in a stable proportion"),
-        ("cash restaurant or shop", "R22 R24", "card takings, invoices, wages"),
-        ("low income, rent on pay day", "R04 R15", "one wage comes in, utilities"),
-        ("small saver in coins, or gamer", "R14 R15", "one provider, no lodging"),
-    )
-)  # fmt: skip
+    LookalikePersona(name, frozenset(one["overlaps"].split()), one["apart"])
+    for name, one in tomllib.loads(
+        (resources.files("fieldfare.client.scoring") / "look_alikes.toml").read_text("utf-8")
+    ).items()
+)
 """Whose everyday life fires which indicators."""
 
 
