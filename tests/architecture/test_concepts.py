@@ -187,7 +187,7 @@ BUDGETS: Final = {
         Budget(private_ways_to_call, 2, wanted=2),
         Budget(decisions, 51, wanted=51),  # 50, and one of the three that speed may add
         Budget(words_of_documents, 100_000, wanted=100_000),
-        Budget(code_lines, 87_800, wanted=79_500, slack=400),
+        Budget(code_lines, 87_770, wanted=79_500, slack=400),
     )
 }
 
