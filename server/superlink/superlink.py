@@ -227,22 +227,31 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
     version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
     faults = (FlowerError, HTTPException, SQLAlchemyError, *_NONSENSE)
 
-    def by_node(name: str, request: Any, message: Any) -> Any:
-        authenticate_node(request)
-        voice.compose_log_before_event(message, request, None, request.url.path)
+    def by_node(name: str) -> Callable[[Any, Any], Any]:
         handler: Any = getattr(fleet_handlers, name)
-        needed = inspect.signature(handler).parameters
-        given = {"request": message, "state": state, "store": state.object_store}
-        return handler(**{key: given[key] for key in needed})
+        stores = "store" in inspect.signature(handler).parameters
+        rest = {"store": state.object_store} if stores else {}
 
-    def by_run(name: str, request: Any, message: Any) -> Any:
-        version(request)
-        task = authenticate_task(request, request.headers.get(TASK_TOKEN_HEADER), state)
-        return getattr(app.state.runtime_handlers, name)(message, state, task)
+        def handle(request: Any, message: Any) -> Any:
+            authenticate_node(request)
+            voice.compose_log_before_event(message, request, None, request.url.path)
+            return handler(request=message, state=state, **rest)
+
+        return handle
+
+    def by_run(name: str) -> Callable[[Any, Any], Any]:
+        handler: Any = getattr(app.state.runtime_handlers, name)
+
+        def handle(request: Any, message: Any) -> Any:
+            version(request)
+            task = authenticate_task(request, request.headers.get(TASK_TOKEN_HEADER), state)
+            return handler(message, state, task)
+
+        return handle
 
     def call(side: str, name: str) -> ShortCall:
         shape: Any = PROTOBUF_REQUEST_TYPES["POST", side + name]
-        handler = partial(by_node if side == FLEET else by_run, name.replace("-", "_"))
+        handler = (by_node if side == FLEET else by_run)(name.replace("-", "_"))
 
         def handle(scope: Scope, body: bytes) -> Exchange | None:
             """Handle a call; None where it is refused or fails, and has left nothing behind."""
