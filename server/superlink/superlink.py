@@ -261,6 +261,8 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
             try:
                 message.ParseFromString(body)
                 request.state.protobuf_request = message
+                # Not within: a refusal would undo it, and Flower's app not look for a second.
+                state._cleanup_expired_task_tokens()  # noqa: SLF001
                 with state.session():
                     return Exchange(message, handler(request, message))
             except faults:

@@ -20,8 +20,9 @@ from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
-from flwr.supercore.constant import TASK_TOKEN_HEADER
+from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
 from flwr.supercore.task_identity import TaskIdentity
+from sqlalchemy import text
 from tests.support.network.coordinator import (
     RunningSuperlink,
     new_home,
@@ -192,6 +193,25 @@ def test_flowers_state_looks_for_silent_tasks_once_a_second(
     monkeypatch.setattr(time, "monotonic", lambda: 1e9 + REFRESH_SECONDS)
     state._cleanup_expired_task_tokens()
     assert seen
+
+
+def test_a_refusal_does_not_undo_the_look_for_silent_tasks(
+    flower: SuperlinkApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's app would not look again within the second, and let a node into an ended run."""
+    asker, state, now = Asker(flower), state_of(flower), time.monotonic()
+    run = state.create_run(
+        None, None, None, {}, "@none/default", None, NOOP_FLWR_AID, TaskType.SERVER_APP
+    )
+    (task,) = state.get_tasks(run_ids=[run])
+    assert state.claim_task(task.task_id)
+    assert state.activate_task(task.task_id)
+    with state.session() as session:
+        session.execute(text("UPDATE task SET active_until = '2020-01-01 00:00:00.000000'"))
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * REFRESH_SECONDS)
+    body = PullObjectRequest(node=asker.node, run_id=run, object_id="x").SerializeToString()
+    headers = PROTOBUF | signed(asker.key)
+    assert asked(flower, flower.app, FLEET + "pull-object", body, headers)[0] >= 400
 
 
 # ---- news
