@@ -64,9 +64,11 @@ PROCESSES = {
     "demo": (),
     "auditor": (),
 }
+# Of both parties: each brings what its own home needs, by a table of its part.
+UPKEEP = tuple("backup console delete deletions notices recovery restore service".split())
 # Commands by role: what stands before the first dot of their names, or a whole name.
 HEADS = {
-    "node": ("software",),
+    "node": ("service", "software"),
     "auditor": ("audit", "study.check", "study.plan", "study.sign", "software"),
     "institution": (
         "institution",
@@ -75,10 +77,10 @@ HEADS = {
         "typologies",
         "audit",
         "evidence",
-        "recovery",
         "watch",
+        *UPKEEP,
     ),
-    "coordinator": ("coordinator", "query", "audit", "evidence", "recovery", "watch"),
+    "coordinator": ("coordinator", "query", "audit", "evidence", "watch", *UPKEEP),
     "demo": (
         "demo",
         "simulate",
@@ -124,6 +126,8 @@ def head_of(command: str) -> str:
 
 def modules_of(role: str) -> set[str]:
     loaded = {f"fieldfare.{name}" for name in PROCESSES[role]}
+    tables = (app.party.tables for app in (client, server) if app.party and app.party.name == role)
+    loaded |= {target.rpartition(".")[0] for table in tables for target in table.values()}
     for name, target in COMMANDS.items():
         if head_of(name) in HEADS[role]:
             loaded.add(target)
