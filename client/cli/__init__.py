@@ -62,7 +62,6 @@ app: Final = Part(
     """,
     typologies="typologies.show typologies.check typologies.run",
     **{
-        "upkeep.backup": "institution.keys.recovery",
         "upkeep.link": "institution.link",
         "upkeep.deletion": "institution.model.delete",
         "upkeep.start": "institution.start",

@@ -80,7 +80,7 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
         LedgerError: ledger or log cannot be read or written.
         OSError: the disk refuses it.
     """
-    key = taken_key(home.recovery_public, "institution keys recovery")
+    key = taken_key(home.recovery_public)
     with new_file(out) as file, passing_folder(home.path / COPIES) as copies:
         with _held(home):
             made = clock()

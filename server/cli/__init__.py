@@ -37,6 +37,6 @@ app: Final = Part(
         coordinator.propose coordinator.studies coordinator.run.start coordinator.run.stop
         coordinator.run.resume coordinator.runs
     """,
-    upkeep="coordinator.recovery coordinator.model.delete",
+    upkeep="coordinator.model.delete",
     witnesses="coordinator.witnesses coordinator.publish",
 )

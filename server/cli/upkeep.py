@@ -1,6 +1,6 @@
-"""`fieldfare coordinator recovery`, `model delete`, and how a coordinator's home is kept.
+"""`fieldfare coordinator model delete`, and how a coordinator's home is kept.
 
-What `fieldfare backup`, `restore`, `delete`, `deletions` and `notices` do at it.
+What `fieldfare recovery take`, `backup`, `restore`, `delete`, `deletions` and `notices` do at it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,25 +34,17 @@ from fieldfare.shared.cli.upkeep import (
     RestoreOptions,
     YesOption,
     goes,
-    key_lines,
 )
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile
 from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.terminal.texts import counted
 
 
-@app.command("coordinator.recovery")
-def recovery(
-    file: Annotated[Path, typer.Argument(help="The public half: FILE.pub.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Take the public half of a recovery key: backups are encrypted to it from now on."""
-    spoken = keep_recovery_key(CoordinatorHome.open(home), read_public(file), str(file))
-    typer.echo("\n".join(key_lines(spoken)))
+def _take_recovery_key(home: Path, content: bytes, name: str) -> str:
+    return keep_recovery_key(CoordinatorHome.open(home), content, name)
 
 
 def _back_up(home: Path, file: Path) -> WrittenBackup:
@@ -137,6 +129,7 @@ def _statements(home: Path, passphrase_file: Path | None) -> Sequence[bytes]:
 
 
 UPKEEP: Final = PartyUpkeep(
+    take_recovery_key=_take_recovery_key,
     back_up=_back_up,
     stood=_stood,
     rehearse=rehearse_coordinator,

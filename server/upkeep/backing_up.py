@@ -61,7 +61,7 @@ def back_up_coordinator(home: CoordinatorHome, out: Path, clock: Clock) -> Writt
         UsageError: something is at `out`, another backup is at work, or a database stays locked.
         OSError: the disk refuses it.
     """
-    key = taken_key(home.recovery_public, "coordinator recovery")
+    key = taken_key(home.recovery_public)
     with new_file(out) as file, passing_folder(home.path / COPIES) as copies:
         with alone(home), all_held(databases_in(home.path, COORDINATOR_FILES, _RUNS_FIRST)):
             made, roster = clock(), published_roster(home)

@@ -20,7 +20,7 @@ app: Final = Part(
     study="study.check study.sign",
     study_plan="study.plan",
     upkeep="""
-        recovery.key backup restore
+        recovery.key recovery.take backup restore
         delete deletions notices.test notices.list
     """,
     watch="watch.files",

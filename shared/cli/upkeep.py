@@ -27,7 +27,7 @@ from fieldfare.shared.party.file_deletion import OwnFile, examined
 from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.party.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.private_files import create_private, read_public
 from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted
 from fieldfare.shared.watch import notice_screen
@@ -85,6 +85,7 @@ class PartyUpkeep:
     """How a party keeps its home; each function opens the home that it is given.
 
     Attributes:
+        take_recovery_key: keeps a public half, under the name of its file; returns its fingerprint.
         back_up: writes a backup into a new file.
         stood: says where the party stood, of a backup's header.
         rehearse: checks a backup beside a place for a home, and leaves nothing.
@@ -95,6 +96,7 @@ class PartyUpkeep:
         notices: says where the home keeps what belongs to notices.
     """
 
+    take_recovery_key: Callable[[Path, bytes, str], str]
     back_up: Callable[[Path, Path], WrittenBackup]
     stood: Callable[[BackupHeader], str]
     rehearse: Callable[[BackupSource, Path], BackupHeader]
@@ -127,13 +129,24 @@ def recovery_key(
             [
                 f"wrote {file}: it opens every backup; keep it where no home is, on paper too",
                 f"wrote {public}: take it to the home",
-                *key_lines(made.public.spoken),
+                *_key_lines(made.public.spoken),
             ]
         )
     )
 
 
-def key_lines(spoken: str) -> list[str]:
+@app.command("recovery.take")
+def take_recovery_key(
+    file: Annotated[Path, typer.Argument(help="The public half: FILE.pub.")],
+    home: HomeOption = None,
+) -> None:
+    """Take the public half of a recovery key: backups are encrypted to it from now on."""
+    upkeep, path = _upkeep(home)
+    spoken = upkeep.take_recovery_key(path, read_public(file), str(file))
+    typer.echo("\n".join(_key_lines(spoken)))
+
+
+def _key_lines(spoken: str) -> list[str]:
     """Return a recovery key's fingerprint as people compare it."""
     return [f"recovery key  {spoken[:39]}", f"              {spoken[40:]}"]
 

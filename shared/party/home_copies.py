@@ -88,7 +88,7 @@ class BackupSource:
         return header
 
 
-def taken_key(path: Path, command: str) -> RecoveryPublic:
+def taken_key(path: Path) -> RecoveryPublic:
     """Return the public half that a home took.
 
     Raises:
@@ -98,7 +98,7 @@ def taken_key(path: Path, command: str) -> RecoveryPublic:
         raise KeysError(
             f"{path}: expected the public half of a recovery key, found none: make a key on a "
             f"machine that stays offline (fieldfare recovery key FILE), then here: fieldfare "
-            f"{command} FILE.pub"
+            "recovery take FILE.pub"
         )
     return RecoveryPublic.read(path)
 

@@ -65,8 +65,8 @@ MASKS: Final[Mapping[str, tuple[str, str]]] = {
 # What people did in the homes before, in the order of work.
 PREPARED: Final = (
     "recovery key {recovery}",
-    "institution keys recovery {recovery}.pub --home {home}",
-    "coordinator recovery {recovery}.pub --home {hub}",
+    "recovery take {recovery}.pub --home {home}",
+    "recovery take {recovery}.pub --home {hub}",
     "console account add ana --role analyst --home {home}",
     "console account add ana --role operator --home {hub}",
     "institution desk person add ana --home {home}",

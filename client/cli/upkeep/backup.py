@@ -1,20 +1,15 @@
-"""`fieldfare institution keys recovery`, and how an institution's home is kept.
+"""How an institution's home is kept.
 
-What `fieldfare backup`, `restore`, `delete`, `deletions` and `notices` do at it.
+What `fieldfare recovery take`, `backup`, `restore`, `delete`, `deletions` and `notices` do at it.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from fieldfare.client.alerts.alert_queue import HomeQueue, forget
 from fieldfare.client.alerts.store import STORE, open_store
-from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
-    DEFAULT_HOME,
-    HomeOption,
     identity_secret,
 )
 from fieldfare.client.home.keys import (
@@ -38,24 +33,18 @@ from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
 from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
-from fieldfare.shared.cli.upkeep import PartyUpkeep, RestoreOptions, key_lines
+from fieldfare.shared.cli.upkeep import PartyUpkeep, RestoreOptions
 from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.party.file_deletion import OwnFile
 from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.private_files import os_user, read_public
+from fieldfare.shared.system.private_files import os_user
 
 
-@app.command("institution.keys.recovery")
-def recovery_key(
-    file: Annotated[Path, typer.Argument(help="The public half: FILE.pub.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Take the public half of a recovery key: backups are encrypted to it from now on."""
-    spoken = take_recovery_key(Home.open(home), read_public(file), str(file), os_user(), utc_now)
-    typer.echo("\n".join(key_lines(spoken)))
+def _take_recovery_key(home: Path, content: bytes, name: str) -> str:
+    return take_recovery_key(Home.open(home), content, name, os_user(), utc_now)
 
 
 def _back_up(home: Path, file: Path) -> WrittenBackup:
@@ -144,6 +133,7 @@ def _statements(home: Path, passphrase_file: Path | None) -> list[bytes]:
 
 
 UPKEEP: Final = PartyUpkeep(
+    take_recovery_key=_take_recovery_key,
     back_up=_back_up,
     stood=_stood,
     rehearse=rehearse,

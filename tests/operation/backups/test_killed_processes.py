@@ -45,8 +45,8 @@ def with_recovery_keys(bed: Bed, folder: Path) -> Path:
     """Give both homes a recovery key; returns its private half."""
     key = folder / "recovery.key"
     bed.fieldfare("recovery", "key", str(key))
-    bed.institution(VICTIM, "keys", "recovery", f"{key}.pub")
-    bed.coordinator("recovery", f"{key}.pub")
+    for home in (bed.home(VICTIM), bed.coordinator_home):
+        bed.fieldfare("recovery", "take", f"{key}.pub", "--home", str(home))
     return key
 
 

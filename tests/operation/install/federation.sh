@@ -79,8 +79,8 @@ END
   give_node_its_files
   as ada $I recovery key $W/recovery.key
   chmod 644 recovery.key.pub
-  bank $H keys recovery $W/recovery.key.pub
-  coordinator recovery $W/recovery.key.pub
+  as fieldfare $I recovery take $W/recovery.key.pub --home $H
+  as fieldfare-coordinator $C recovery take $W/recovery.key.pub --home $HC
 }
 
 begin() { # name steps: start bank-b and bank-c, agree on a study, start a run of it

@@ -103,8 +103,8 @@ def live(bed: Bed) -> None:
     homes = (bed.coordinator_home, bed.home(BANK))
     bed.fieldfare("recovery", "key", str(bed.folder / "recovery.key"))
     public = str(bed.folder / "recovery.key.pub")
-    bed.coordinator("recovery", public)
-    bed.institution(BANK, "keys", "recovery", public)
+    for home in homes:
+        bed.fieldfare("recovery", "take", public, "--home", str(home))
     for home in homes:
         (home / "keys" / "tickets-hook").write_text("a secret of nobody's, of 32 or more bytes\n")
         (home / "keys" / "tickets-hook").chmod(0o600)

@@ -126,5 +126,5 @@ def test_a_rehearsal_leaves_nothing(home: CoordinatorHome) -> None:
 
 
 def test_without_a_recovery_key_there_is_no_backup(tmp_path: Path) -> None:
-    with pytest.raises(KeysError, match="fieldfare coordinator recovery"):
+    with pytest.raises(KeysError, match="fieldfare recovery take"):
         backed_up(found(tmp_path / "coordinator"))

@@ -113,7 +113,7 @@ def test_a_coordinators_backup_takes_no_word_about_a_ledger(
     key, file, new = (tmp_path / name for name in ("recovery.key", "a.backup", "new"))
     at = ("--home", str(coordinator_home.path))
     assert run(["recovery", "key", str(key)]) == 0
-    assert run(["coordinator", "recovery", f"{key}.pub", *at]) == 0
+    assert run(["recovery", "take", f"{key}.pub", *at]) == 0
     assert run(["backup", str(file), *at]) == 0
     asked = ["restore", str(file), "--recovery-key", str(key), "--home", str(new), "--reason", "x"]
     for words in (["--as-planned"], ["--spent", "0"], ["--witness-here"], ["--study", "0"]):

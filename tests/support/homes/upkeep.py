@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 UPKEEP: Final = frozenset(
-    {"backup", "console", "delete", "deletions", "notices", "restore", "service"}
+    {"backup", "console", "delete", "deletions", "notices", "recovery", "restore", "service"}
 )
 
 

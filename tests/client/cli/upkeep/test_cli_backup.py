@@ -1,4 +1,4 @@
-"""`fieldfare recovery key`, `institution keys recovery`, `backup` and `restore`, as typed."""
+"""`fieldfare recovery key`, `recovery take`, `backup` and `restore`, as typed."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def test_a_home_is_backed_up_rehearsed_and_restored(
     assert typed("recovery", "key", key)[0] == 0
     assert typed("recovery", "key", key) == (2, typed("recovery", "key", key)[1])  # never again
     status, said = typed("backup", file, "--home", home)
-    assert (status, "keys recovery FILE.pub" in said) == (2, True)
-    assert typed("institution", "keys", "recovery", f"{key}.pub", "--home", home)[0] == 0
+    assert (status, "recovery take FILE.pub" in said) == (2, True)
+    assert typed("recovery", "take", f"{key}.pub", "--home", home)[0] == 0
     status, said = typed("backup", file, "--home", home)
     assert (status, "records.csv" in said) == (0, True)
     assert all(len(line) <= 80 for line in said.splitlines()[1:])  # the first has the path
@@ -54,7 +54,7 @@ def test_a_file_of_an_odd_name_is_named(
     home, key, out = coordinator.homes[NAMES[0]], tmp_path / "recovery.key", tmp_path / "a.backup"
     at = ("--home", str(home.path))
     assert run(["recovery", "key", str(key)]) == 0
-    assert run(["institution", "keys", "recovery", f"{key}.pub", *at]) == 0
+    assert run(["recovery", "take", f"{key}.pub", *at]) == 0
     odd = home.rosters / name
     home.rosters.mkdir(mode=0o700, exist_ok=True)
     odd.write_text("a copy")
@@ -75,7 +75,7 @@ def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
         store.put([alert("aaaa1111", "customer-marker", scored=OLD), alert("bbbb2222", "stays")])
     at = ("--home", str(home.path))
     assert run(["recovery", "key", key]) == 0
-    assert run(["institution", "keys", "recovery", f"{key}.pub", *at]) == 0
+    assert run(["recovery", "take", f"{key}.pub", *at]) == 0
     assert run(["backup", str(file), *at]) == 0
     assert run(["deletions", "--out", str(out), *at]) == 2
     assert "nothing was deleted yet" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_packs_and_backups_go_but_never_the_newest_backup(
 ) -> None:
     key, files = tmp_path / "recovery.key", [tmp_path / "1.backup", tmp_path / "2.backup"]
     assert run(["recovery", "key", str(key)]) == 0
-    assert typed("keys", "recovery", f"{key}.pub")[0] == 0
+    assert typed("recovery", "take", f"{key}.pub")[0] == 0
     for file in files:
         assert typed("backup", str(file))[0] == 0
     one, two = map(str, (pack(tmp_path / "pack.zip"), files[0]))

@@ -107,7 +107,7 @@ def test_packs_and_older_backups_go_in_one_chain_of_statements(
     key, out = tmp_path / "recovery.key", tmp_path / "statements"
     files = [str(tmp_path / name) for name in ("1.backup", "2.backup")]
     assert run(["recovery", "key", str(key)]) == 0
-    assert typed("recovery", f"{key}.pub")[0] == 0
+    assert typed("recovery", "take", f"{key}.pub")[0] == 0
     for file in files:
         assert typed("backup", file)[0] == 0
     status, said = typed("delete", *files, "--yes", "--reason", "old")
