@@ -594,7 +594,7 @@ def read_store(
             f"{path}: expected a store of alerts, found none: the operator scores first"
         )
     with _read_only(path) as database:
-        if database.rows("PRAGMA user_version") != [(len(ALERTS.migrations),)]:
+        if database.rows("PRAGMA user_version") != [(ALERTS.newest,)]:
             raise UsageError(
                 f"{path}: expected a store of this Fieldfare, found an older or a newer one: the "
                 "operator runs `fieldfare institution casework collect` once"

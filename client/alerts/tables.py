@@ -19,48 +19,38 @@ PLACE_COLUMNS: Final = """
 """
 _ALERTS: Final = (
     """
-CREATE TABLE IF NOT EXISTS alert (
+CREATE TABLE alert (
     alert TEXT PRIMARY KEY, unit TEXT NOT NULL, opened TEXT NOT NULL, scored TEXT NOT NULL,
     selected TEXT NOT NULL, rank INTEGER NOT NULL, card TEXT NOT NULL
 ) STRICT
 """,
     """
-CREATE TABLE IF NOT EXISTS feedback (
+CREATE TABLE feedback (
     number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL REFERENCES alert,
     time TEXT NOT NULL, user TEXT NOT NULL, disposition TEXT NOT NULL, party_role TEXT NOT NULL,
-    confidence TEXT NOT NULL, note TEXT NOT NULL
+    confidence TEXT NOT NULL, note TEXT NOT NULL, reviewer INTEGER, key TEXT
 ) STRICT
 """,
     """
-CREATE TRIGGER IF NOT EXISTS feedback_stays BEFORE UPDATE ON feedback
+CREATE TRIGGER feedback_stays BEFORE UPDATE ON feedback
     BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
 """,
     """
-CREATE TRIGGER IF NOT EXISTS feedback_is_kept BEFORE DELETE ON feedback
-    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
-""",
-)
-# Some files of version 1 have these too.
-_CASEWORK: Final = (
-    """
-CREATE TABLE IF NOT EXISTS collected (
+CREATE TABLE collected (
     line TEXT PRIMARY KEY, number INTEGER NOT NULL REFERENCES feedback, reviewer INTEGER NOT NULL
 ) STRICT
 """,
-    "CREATE TABLE IF NOT EXISTS noted (line TEXT PRIMARY KEY) STRICT",
-    "CREATE TABLE IF NOT EXISTS hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT",
-    "CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT",
+    "CREATE TABLE noted (line TEXT PRIMARY KEY) STRICT",
+    "CREATE TABLE hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT",
+    "CREATE TABLE code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT",
 )
 _GONE: Final = "WHEN NOT EXISTS (SELECT 1 FROM expiring WHERE expiring.alert = OLD.alert)"
 # Acts beside decisions, what a queue is read by, and entries; rows of what expires may go.
 _CASES: Final = (
     "CREATE TABLE expiring (alert TEXT PRIMARY KEY) STRICT",
     "CREATE TABLE forgotten (line TEXT PRIMARY KEY) STRICT",
-    "ALTER TABLE feedback ADD COLUMN reviewer INTEGER",
-    "ALTER TABLE feedback ADD COLUMN key TEXT",
     "CREATE UNIQUE INDEX feedback_once ON feedback (key)",
     "CREATE INDEX feedback_of ON feedback (alert)",
-    "DROP TRIGGER feedback_is_kept",
     f"""
 CREATE TRIGGER feedback_is_kept BEFORE DELETE ON feedback {_GONE}
     BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
@@ -102,7 +92,8 @@ ALERTS: Final = DatabaseKind(
     restore=_REMEDY,
     otherwise=_REMEDY,
     pragmas=DURABLE,  # no WAL: the group reads the file, and may not write its index
-    migrations=(_ALERTS, _CASEWORK, _CASES),
+    first=3,
+    migrations=((*_ALERTS, *_CASES),),
     application=0,
 )
 _EXPIRING: Final = "WHERE alert IN (SELECT alert FROM expiring)"

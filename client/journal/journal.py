@@ -40,6 +40,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Member, Roster
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only, json_in_an_index
+from fieldfare.shared.sqlite.versions import OPEN_EARLIER
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, sync_folder
 
 BUSY_TIMEOUT: Final = 5.0  # seconds
@@ -241,9 +242,7 @@ def _refuse_lines(folder: Path) -> None:
     found = next((name for name in _LINES if (folder / name).exists()), None)
     if found is not None:
         raise LedgerError(
-            f"{folder / found}: expected {FILE}, found a log of lines by a build from before "
-            "29 November 2026: open the home with the build of that day (commit ca71956f) first, "
-            "which makes rows of it (docs/upgrade.md); nothing was changed"
+            f"{folder / found}: expected {FILE}, found a log of lines: {OPEN_EARLIER}"
         )
 
 

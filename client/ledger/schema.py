@@ -1,8 +1,7 @@
 """The ledger's SQLite file: its tables, its settings, and the remedies for its faults.
 
 secure_delete overwrites what is replaced, and the log is emptied after each replacement, so that
-neither file keeps an old state. Keys of runs are in no file: an earlier version kept them here, and
-what it left is destroyed when its file is opened.
+neither file keeps an old state. Keys of runs are in no file.
 
 entries     one row per debit or statement, hash-chained, append-only
 replies     the signed reply and the masked vector that left for each debit
@@ -36,6 +35,8 @@ CREATE TABLE ledger (
 """,
     # `type` and `epoch` leave room for other events in the same chain (a new epoch, a split of
     # the population); such rows get their own table, and debit columns stay as they are.
+    # `side`: which units a debit's release read, `debited`: the plain sum of debits. Entries of an
+    # earlier version name no side and count as if they read all units: their total is their sum.
     """
 CREATE TABLE entries (
     sequence INTEGER PRIMARY KEY,
@@ -52,7 +53,9 @@ CREATE TABLE entries (
     vector TEXT NOT NULL,
     cumulative INTEGER NOT NULL,
     study_total INTEGER NOT NULL,
-    head TEXT NOT NULL
+    head TEXT NOT NULL,
+    side TEXT NOT NULL DEFAULT 'all',
+    debited INTEGER
 )
 """,
     "CREATE UNIQUE INDEX entries_request ON entries (request) WHERE type = 'debit'",
@@ -152,23 +155,6 @@ BEGIN SELECT RAISE(ABORT, 'fixed are append-only'); END
 """,
 )
 
-# Approvals, openings and runs with the private keys that an earlier version kept in them.
-# What a run came to holds no key. Its evaluation was paid for when it was noted: by which request.
-_KEYLESS: Final = (
-    """
-DELETE FROM runs WHERE study <> ':ledger' AND run NOT GLOB 'evaluated:*'
-    AND run NOT GLOB 'progress:*' AND run NOT GLOB 'measured:*'
-""",
-    """
-UPDATE runs SET state = CAST(CAST(state AS TEXT) || ':' || coalesce((
-    SELECT request FROM entries WHERE type = 'debit' AND kind = 'evaluation'
-        AND entries.study = runs.study AND 'evaluated:' || entries.run = runs.run
-    ORDER BY sequence DESC LIMIT 1
-), '') AS BLOB) WHERE run GLOB 'evaluated:*'
-""",
-    "DELETE FROM pending",
-)
-
 _PEERS: Final = (
     """
 CREATE TABLE requests (
@@ -198,11 +184,7 @@ CREATE TABLE forks (
     *append_only("forks", "forks are append-only"),
 )
 
-# Which units a debit's release read, and the plain sum of debits. Entries of an earlier version
-# name no side and count as if they read all units: their total is their sum.
 _SIDES: Final = (
-    "ALTER TABLE entries ADD COLUMN side TEXT NOT NULL DEFAULT 'all'",
-    "ALTER TABLE entries ADD COLUMN debited INTEGER",
     "CREATE TABLE sides (study TEXT NOT NULL PRIMARY KEY, split TEXT NOT NULL)",
     *append_only("sides", "sides are append-only"),
     """
@@ -248,8 +230,11 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES, _ONE_MEMORY, _IDS),
-    rewritten=frozenset({4}),
+    first=6,
+    migrations=(
+        (*_FIRST, *_STATEMENTS, *_PENDING, *_PEERS, *_SIDES),
+        *(_ONE_MEMORY, _IDS),
+    ),
 )
 
 

@@ -60,7 +60,7 @@ from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.client.wire.admin_calls import StudyStatus
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
-from fieldfare.shared.party.later_files import refuse_later
+from fieldfare.shared.party.other_versions import refuse_other_versions
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.memory import unencrypted_swap
@@ -388,5 +388,7 @@ def _found(path: Path) -> Home:
     home = Home(path.absolute())
     if not home.settings.is_file():
         return Home.open(path)
-    refuse_later(home.path, Home.FILES)  # or the ledger's tables would be brought up to date
+    refuse_other_versions(
+        home.path, Home.FILES
+    )  # or the ledger's tables would be brought up to date
     return home

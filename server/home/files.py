@@ -42,7 +42,7 @@ COORDINATOR_FILES: Final = (
     HomeFile("models/*/*.signed", signed("delivery.v1"), _BY_ACT),
     HomeFile("models/*/*.safetensors", form.SAFETENSORS, _BY_ACT),
     HomeFile("models/*/*", json_of(1), _BY_ACT),
-    HomeFile("state/runs.sqlite", sqlite(8), _FOR_GOOD),
+    HomeFile("state/runs.sqlite", sqlite(8, oldest=8), _FOR_GOOD),
     HomeFile("state/notices.sqlite", form.OUTBOX, _LIMITED),
     HomeFile("state/*.questions", json_of(1), _BY_ACT),
     HomeFile("state/**", Form("Flower's own, made anew from members and runs"), _LIMITED, _ANEW),

@@ -70,7 +70,9 @@ CREATE TABLE progress (
     seconds REAL NOT NULL,
     spent INTEGER NOT NULL,
     phase TEXT NOT NULL,
-    time INTEGER NOT NULL
+    time INTEGER NOT NULL,
+    spent_training INTEGER NOT NULL DEFAULT 0,
+    spent_holdout INTEGER NOT NULL DEFAULT 0
 )
 """,
     """
@@ -136,9 +138,6 @@ CREATE TABLE undelivered (
     UNIQUE (institution, run)
 )
 """,
-)
-
-_LOSSES: Final = (
     """
 CREATE TABLE losses (
     run TEXT NOT NULL REFERENCES runs (run),
@@ -148,14 +147,6 @@ CREATE TABLE losses (
     UNIQUE (run, institution)
 )
 """,
-)
-
-_SIDES: Final = (  # `spent` is what read all units, and all that an earlier version spent
-    "ALTER TABLE progress ADD COLUMN spent_training INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE progress ADD COLUMN spent_holdout INTEGER NOT NULL DEFAULT 0",
-)
-
-_RESTARTS: Final = (
     """
 CREATE TABLE restarts (
     run TEXT PRIMARY KEY REFERENCES runs (run),
@@ -192,10 +183,8 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(
-        *(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED),
-        *(DELETIONS, FILE_DELETIONS),
-    ),
+    first=8,
+    migrations=((*_FIRST, *HEAD_LOG, *_ABANDONED, *DELETIONS, *FILE_DELETIONS),),
     application=APPLICATION,
 )
 

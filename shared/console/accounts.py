@@ -47,6 +47,7 @@ ACCOUNTS: Final = DatabaseKind(
     restore="restore it from your backup, or move it away and add the accounts again",
     otherwise="look at the disk and at the file's rights",
     pragmas=(WAL, *DURABLE),
+    first=3,
     migrations=(
         (
             """
@@ -71,16 +72,12 @@ CREATE TABLE browser (
     token TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account, until INTEGER NOT NULL
 ) STRICT
 """,
-        ),
-        (
             """
 CREATE TABLE saved_view (
     account TEXT NOT NULL REFERENCES account, name TEXT NOT NULL, path TEXT NOT NULL,
     query TEXT NOT NULL, PRIMARY KEY (account, name)
 ) STRICT
 """,
-        ),
-        (
             """
 CREATE TABLE vouched (subject TEXT PRIMARY KEY, account TEXT NOT NULL UNIQUE REFERENCES account)
 STRICT

@@ -24,6 +24,7 @@ class Form:
         name: for a reader.
         numbered: where its number stands; None: a standard of others, whose name says all.
         newest: the newest number that this version reads, and the one that it writes.
+        oldest: of a database: the oldest one that it reads.
         types: of a signed message: the newest version of every type it may be, by the type's name
             without its version.
     """
@@ -31,6 +32,7 @@ class Form:
     name: str
     numbered: NumberPlace | None = None
     newest: int = 0
+    oldest: int = 0
     types: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
@@ -52,16 +54,16 @@ def json_of(newest: int) -> Form:
     return Form("JSON", NumberPlace.JSON, newest)
 
 
-def sqlite(newest: int) -> Form:
-    """Return the form of a SQLite file whose tables are of so many steps."""
-    return Form("SQLite", NumberPlace.SQLITE, newest)
+def sqlite(newest: int, oldest: int = 1) -> Form:
+    """Return the form of a SQLite file whose tables are of one of these versions."""
+    return Form("SQLite", NumberPlace.SQLITE, newest, oldest)
 
 
 def signed(*types: str, newest: int = 1) -> Form:
     """Return the form of a signed message of one of these types, such as roster-offer.v2."""
     parted = (one.rpartition(".v") for one in types)
     return Form(
-        "signed", NumberPlace.SIGNED, newest, tuple((kind, int(v)) for kind, _, v in parted)
+        "signed", NumberPlace.SIGNED, newest, types=tuple((kind, int(v)) for kind, _, v in parted)
     )
 
 
@@ -77,5 +79,5 @@ STUDY_OFFER: Final = signed("study-offer.v1")
 SAFETENSORS: Final = Form("safetensors", NumberPlace.SAFETENSORS, 1)
 CERTIFICATE_KEY: Final = Form("NIST P-384, PKCS8 PEM (RFC 5958)")
 LINES: Final = Form("lines of JSON", NumberPlace.LINES, 1)
-ACCOUNTS: Final = sqlite(3)
+ACCOUNTS: Final = sqlite(3, oldest=3)
 OUTBOX: Final = sqlite(1)

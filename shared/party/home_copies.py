@@ -15,7 +15,7 @@ from fieldfare.shared.party.backup_archive import (
 )
 from fieldfare.shared.party.encrypted_stream import EncryptedReader
 from fieldfare.shared.party.home_files import HomeFile, InBackup, files_in, kind_of
-from fieldfare.shared.party.later_files import refuse_later
+from fieldfare.shared.party.other_versions import refuse_other_versions
 from fieldfare.shared.party.recovery_key import RecoveryPrivate, RecoveryPublic
 from fieldfare.shared.sqlite.copies import check_database, copy_database
 
@@ -83,7 +83,7 @@ class BackupSource:
         with self.file.open("rb") as content:
             stream = EncryptedReader(content, str(self.file), self.key)
             header = read_archive(stream, folder, table, check)
-        refuse_later(folder, table, self.file)
+        refuse_other_versions(folder, table, self.file)
         check_copies(folder, [saved.path for saved in header.files], table)
         return header
 

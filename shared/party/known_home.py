@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from fieldfare.shared.party.home_files import HomeFile
-from fieldfare.shared.party.later_files import refuse_later
+from fieldfare.shared.party.other_versions import refuse_other_versions
 from fieldfare.shared.system.home_folder import HomeFolder
 
 
@@ -26,7 +26,7 @@ class KnownHome(HomeFolder):
             UsageError: no such home; names every problem, one line each, and what to do.
         """
         home = cls.opened_before(path)
-        refuse_later(home.path, cls.FILES)
+        refuse_other_versions(home.path, cls.FILES)
         return home
 
     @classmethod

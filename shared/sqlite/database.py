@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.sqlite.kind import DatabaseKind, is_busy
-from fieldfare.shared.sqlite.versions import tables_version
+from fieldfare.shared.sqlite.versions import OPEN_EARLIER, tables_version
 from fieldfare.shared.system.private_files import OTHERS, PRIVATE_FILE
 
 VERSIONS: Final = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)"
@@ -53,7 +53,7 @@ class Database:
 
         Raises:
             FieldfareError: the kind's: locked, read-only, readable by others, damaged, of another
-                kind, written by a newer Fieldfare, or the disk is full.
+                kind, written by a newer or a too early Fieldfare, or the disk is full.
         """
         self._kind, self._path, self._busy_seconds = kind, path, busy_seconds
         self._name = f"{kind.name} in memory" if path is None else str(path)
@@ -251,36 +251,40 @@ class Database:
 
     def _migrate(self) -> None:
         kind = self._kind
-        if self._version() == len(kind.migrations):
+        if self._version() == kind.newest:
             return
         with self.transaction():
             version = self._version()  # again: another process may have been faster
             if kind.application is None:
                 self.rows(VERSIONS)
-            for number, statements in enumerate(kind.migrations[version:], start=version + 1):
+            for number, statements in enumerate(kind.migrations, start=kind.first):
+                if number <= version:
+                    continue
                 for statement in statements:
                     self.rows(statement)
                 if kind.application is None:
                     self.rows("INSERT INTO migrations VALUES (?)", number)
             if kind.application is not None:
                 self.rows(f"PRAGMA application_id = {kind.application}")
-                self.rows(f"PRAGMA user_version = {len(kind.migrations)}")
-        if version and kind.rewritten & set(range(version + 1, len(kind.migrations) + 1)):
-            self.rows("VACUUM")
+                self.rows(f"PRAGMA user_version = {kind.newest}")
 
     def _version(self) -> int:
-        kind, newest = self._kind, len(self._kind.migrations)
-        if kind.application is not None:
-            tables = self._number("SELECT count(*) FROM sqlite_schema")
-            if tables and self._number("PRAGMA application_id") != kind.application:
-                raise kind.error(
-                    f"expected {kind.name} at {self._name}, found another database: move it away"
-                )
-        version = tables_version(self._number)
-        if version > newest:
+        kind = self._kind
+        tables = self._number("SELECT count(*) FROM sqlite_schema")
+        if tables and kind.application not in {None, self._number("PRAGMA application_id")}:
             raise kind.error(
-                f"expected {self._name} in schema version {newest} or older, found {version}: use "
-                "the newer Fieldfare that wrote it"
+                f"expected {kind.name} at {self._name}, found another database: move it away"
+            )
+        version = tables_version(self._number)
+        if version > kind.newest:
+            raise kind.error(
+                f"expected {self._name} in schema version {kind.newest} or older, found {version}: "
+                "use the newer Fieldfare that wrote it"
+            )
+        if tables and version < kind.first:
+            raise kind.error(
+                f"expected {self._name} in schema version {kind.first} or newer, found {version}: "
+                f"{OPEN_EARLIER}"
             )
         return version
 

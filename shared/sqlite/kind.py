@@ -53,10 +53,9 @@ class DatabaseKind:
         otherwise: what to do about a fault of which nothing better is known.
         so: what follows from every fault, before the remedy.
         pragmas: set in this order whenever a file is opened.
-        migrations: statements that lead from version n to version n + 1; a file without tables
-            is version 0. Append one, never change one.
-        rewritten: versions after which the file is written anew (VACUUM), so that nothing is left
-            of what was deleted.
+        first: the oldest version of the tables that is read; a file of an earlier one is refused.
+        migrations: statements that lead from an empty file, which is version 0, to `first`, and
+            then from each version to the next. Append one, never change one.
         application: SQLite's `application_id`; the version stands in the file's header beside
             it. None: versions stand in a table of their own, one row each.
     """
@@ -68,9 +67,14 @@ class DatabaseKind:
     otherwise: str
     so: str = ""
     pragmas: tuple[Pragma, ...]
+    first: int = 1
     migrations: tuple[tuple[str, ...], ...]
-    rewritten: frozenset[int] = frozenset()
     application: int | None = None
+
+    @property
+    def newest(self) -> int:
+        """The version of the tables that a file has once it is opened."""
+        return self.first + len(self.migrations) - 1
 
     def explained(self, place: str, error: sqlite3.Error) -> FieldfareError:
         """Return the error for a failure at `place`, with its remedy."""

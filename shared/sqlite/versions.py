@@ -4,6 +4,12 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Final
+
+OPEN_EARLIER: Final = (
+    "an earlier build wrote it; open the home with the build of 29 November 2026 (commit ca71956f) "
+    "first, which brings it up to date (docs/upgrade.md); nothing was changed"
+)
 
 
 def version_in(path: Path) -> int | None:

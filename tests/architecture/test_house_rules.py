@@ -26,7 +26,7 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "com
 SHELL = (
     *("shared/system/", "shared/sqlite/", "shared/desk/", "shared/cli/"),
     *("shared/party/backup_archive.py", "shared/party/encrypted_stream.py"),
-    *("shared/party/home_files.py", "shared/party/later_files.py"),  # they walk a home's files
+    *("shared/party/home_files.py", "shared/party/other_versions.py"),  # they walk a home's files
     *("shared/watch/exposition.py", "shared/watch/listener.py", "shared/watch/log.py"),
 )
 # The one handler of a process boundary that may catch everything: what is not caught there is

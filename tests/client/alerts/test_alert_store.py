@@ -9,8 +9,7 @@ from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.store import STORE, open_store, scoring_folder
-from fieldfare.client.alerts.tables import ALERTS
+from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
 
@@ -112,25 +111,6 @@ def test_what_is_no_store_says_what_to_do(home: Home) -> None:
     (home.scoring / STORE).write_bytes(b"no database at all, and longer than a header" * 40)
     with pytest.raises(UsageError, match="backup"), open_store(home):
         pass
-
-
-def test_a_store_from_before_casework_grows_and_keeps_its_decisions(home: Home) -> None:
-    one, said = alert("aaaa1111", "u"), decision("aaaa1111", Disposition.EDD)
-    path = scoring_folder(home) / STORE
-    with closing(sqlite3.connect(path)) as before:
-        for statement in ALERTS.migrations[0]:
-            before.execute(statement)
-        card = (one.alert, one.unit, one.opened, one.scored, "alert", 1, one.model_dump_json())
-        before.execute("INSERT INTO alert VALUES (?, ?, ?, ?, ?, ?, ?)", card)
-        act = ("aaaa1111", NOW.isoformat(), "ana", "edd", "unknown", "high", said.note)
-        before.execute("INSERT INTO feedback VALUES (1, ?, ?, ?, ?, ?, ?, ?)", act)
-        before.execute("PRAGMA user_version = 1")
-        before.commit()
-    path.chmod(0o600)
-    with open_store(home) as store:
-        store.collect("f" * 64, decision("aaaa1111", Disposition.MONITOR, "ben"))
-        assert store.collected() == {"f" * 64}
-        assert [one.disposition for one in store.find("aaaa").decisions] == ["edd", "monitor"]
 
 
 def test_who_writes_elsewhere_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a later version wrote is refused, by file, and nothing is written."""
+"""What a later version wrote, or a too early one, is refused, by file; nothing is written."""
 
 import json
 import sqlite3
@@ -24,6 +24,12 @@ ROWS: Final = [
     for one in table
     if one.form.numbered is not None
 ]
+TOO_EARLY: Final = [
+    pytest.param(party, one, id=f"{party}-{one.pattern}")
+    for party, table in TABLES.items()
+    for one in table
+    if one.form.oldest > 1
+]
 LOOKS: Final = {
     "institution": (["status"], ["ledger"], ["backup", "FILE"]),
     "coordinator": (["runs"], ["members"], ["backup", "FILE"]),
@@ -46,15 +52,21 @@ def home_of(recorded: Recorded, party: str) -> Path:
 def raised(path: Path, form: NumberPlace) -> None:
     """Let a file say that a later version wrote it; one that is not there is made."""
     if form is NumberPlace.SQLITE:
-        with closing(sqlite3.connect(path)) as database:
-            if path.name == "ledger.sqlite":
-                database.execute("INSERT INTO migrations VALUES (?)", (LATER,))
-            else:
-                database.execute(f"PRAGMA user_version = {LATER}")
-            database.commit()
+        set_version(path, LATER)
         return
     content = path.read_bytes() if path.exists() else b""
     path.write_bytes(RAISE[form](content))
+
+
+def set_version(path: Path, number: int) -> None:
+    """Let a database say that its tables are of a version."""
+    with closing(sqlite3.connect(path)) as database:
+        if path.name == "ledger.sqlite":
+            database.execute("DELETE FROM migrations")
+            database.execute("INSERT INTO migrations VALUES (?)", (number,))
+        else:
+            database.execute(f"PRAGMA user_version = {number}")
+        database.commit()
 
 
 def raised_toml(content: bytes) -> bytes:
@@ -111,6 +123,19 @@ def example(home: Path, kind: HomeFile, table: tuple[HomeFile, ...]) -> Path:
     return path
 
 
+def check_refused(recorded: Recorded, party: str, folder: Path, *words: str) -> None:
+    """Every look at a home is refused in these words, and leaves all as it is."""
+    hashes = recorded.hashes()
+    for look in LOOKS[party]:
+        typed = [str(folder / "backup") if word == "FILE" else word for word in look]
+        status, said = recorded.typed(party, *typed)
+        assert status == 2, said
+        for word in words:
+            assert word in said
+    assert recorded.hashes() == hashes
+    assert not (folder / "backup").exists()
+
+
 @pytest.mark.parametrize(("party", "kind"), ROWS)
 def test_a_later_file_is_refused_and_named(
     recorded: Recorded, party: str, kind: HomeFile, tmp_path: Path
@@ -121,21 +146,25 @@ def test_a_later_file_is_refused_and_named(
     assert numbered is not None
     raised(path, numbered)
     path.chmod(0o600)
-    hashes = recorded.hashes()
-    for words in LOOKS[party]:
-        typed = [str(tmp_path / "backup") if word == "FILE" else word for word in words]
-        status, said = recorded.typed(party, *typed)
-        assert status == 2, said
-        known = f"{kind.form.newest} or earlier, found {LATER}"
-        assert f"fieldfare: {path}: expected" in said
-        assert known in said
-        assert "install that version" in said
-    assert recorded.hashes() == hashes
-    assert not (tmp_path / "backup").exists()
+    known = f"{kind.form.newest} or earlier, found {LATER}"
+    named = f"fieldfare: {path}: expected"
+    check_refused(recorded, party, tmp_path, named, known, "install that version")
     path.unlink()
     if before is not None:
         path.write_bytes(before)
         path.chmod(0o600)
+
+
+@pytest.mark.parametrize(("party", "kind"), TOO_EARLY)
+def test_a_too_early_database_is_refused_and_named(
+    recorded: Recorded, party: str, kind: HomeFile, tmp_path: Path
+) -> None:
+    path = example(home_of(recorded, party), kind, TABLES[party])
+    before, oldest = path.read_bytes(), kind.form.oldest
+    set_version(path, oldest - 1)
+    named = f"fieldfare: {path}: expected tables of version {oldest} or later, found {oldest - 1}"
+    check_refused(recorded, party, tmp_path, named, "commit ca71956f")
+    path.write_bytes(before)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -1,5 +1,7 @@
-"""A database of any earlier version, opened, is brought to this one and then is like new."""
+"""A database of an earlier version, opened, becomes like a new one; a too early one is refused."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +14,7 @@ from fieldfare.client.journal.journal import JOURNAL
 from fieldfare.client.ledger.schema import LEDGER
 from fieldfare.server.store.store import RUN_STORE
 from fieldfare.shared.console.accounts import ACCOUNTS
-from fieldfare.shared.sqlite.database import Database
+from fieldfare.shared.sqlite.database import VERSIONS, Database
 from fieldfare.shared.sqlite.kind import DatabaseKind
 from fieldfare.shared.sqlite.versions import version_in
 from fieldfare.shared.watch.outbox import OUTBOX
@@ -21,7 +23,12 @@ KINDS: Final = (ALERTS, DECIDERS, JOURNAL, LEDGER, RUN_STORE, ACCOUNTS, OUTBOX)
 STEPS: Final = [
     pytest.param(kind, version, id=f"{kind.name}-{version}")
     for kind in KINDS
-    for version in range(1, len(kind.migrations))
+    for version in range(kind.first, kind.newest)
+]
+TOO_EARLY: Final = [
+    pytest.param(kind, version, id=f"{kind.name}-{version}")
+    for kind in KINDS
+    for version in range(kind.first)
 ]
 
 
@@ -40,11 +47,11 @@ def test_an_earlier_database_becomes_like_a_new_one(
     kind: DatabaseKind, version: int, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
-    earlier = replace(kind, migrations=kind.migrations[:version])
+    earlier = replace(kind, migrations=kind.migrations[: version - kind.first + 1])
     Database(earlier, old, busy_seconds=1).close()
     assert version_in(old) == version
     assert shape(old, kind) == shape(new, kind)
-    assert version_in(old) == len(kind.migrations)
+    assert version_in(old) == kind.newest
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -53,9 +60,32 @@ def test_a_later_database_is_refused_as_it_is(kind: DatabaseKind, tmp_path: Path
     later = replace(kind, migrations=(*kind.migrations, ("CREATE TABLE later (a TEXT) STRICT",)))
     Database(later, path, busy_seconds=1).close()
     before = path.read_bytes()
-    newest = len(kind.migrations)
+    newest = kind.newest
     with pytest.raises(
         kind.error, match=f"in schema version {newest} or older, found {newest + 1}"
     ):
+        Database(kind, path, busy_seconds=1)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("kind", "version"), TOO_EARLY)
+def test_a_too_early_database_is_refused_as_it_is(
+    kind: DatabaseKind, version: int, tmp_path: Path
+) -> None:
+    """Version 0: tables of a build that gave them no number."""
+    path = tmp_path / "earlier.sqlite"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE earlier (a TEXT) STRICT")
+        if kind.application is not None:
+            made.execute(f"PRAGMA application_id = {kind.application}")
+            made.execute(f"PRAGMA user_version = {version}")
+        elif version:
+            made.execute(VERSIONS)
+            made.execute("INSERT INTO migrations VALUES (?)", (version,))
+        made.commit()
+    path.chmod(0o600)
+    before = path.read_bytes()
+    said = f"version {kind.first} or newer, found {version}: .*commit ca71956f.*nothing was changed"
+    with pytest.raises(kind.error, match=said):
         Database(kind, path, busy_seconds=1)
     assert path.read_bytes() == before

@@ -33,12 +33,13 @@ DATABASES = (
 
 
 @pytest.mark.parametrize(("table", "path", "kind"), DATABASES)
-def test_a_database_has_as_many_steps_as_its_table_says(
+def test_a_database_has_the_versions_that_its_table_says(
     table: tuple[HomeFile, ...], path: str, kind: DatabaseKind
 ) -> None:
     found = kind_of(path, table)
     assert found is not None
-    assert (found.form.numbered, found.form.newest) == (NumberPlace.SQLITE, len(kind.migrations))
+    assert found.form.numbered is NumberPlace.SQLITE
+    assert (found.form.oldest, found.form.newest) == (kind.first, kind.newest)
 
 
 def test_every_database_of_a_table_is_compared() -> None:

@@ -1,4 +1,4 @@
-"""Files that a later version wrote are refused before anything is opened or written."""
+"""Files that a later version wrote, or a too early one, are refused before anything is written."""
 
 import json
 import os
@@ -11,19 +11,24 @@ from typing import Any, Final
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.file_form import Form, NumberPlace
 from fieldfare.shared.party.home_files import HomeFile, kind_of
-from fieldfare.shared.sqlite.versions import version_in
+from fieldfare.shared.sqlite.versions import OPEN_EARLIER, version_in
 
 MOST_READ: Final = 1024 * 1024  # of a file; a reader refuses a larger one
 MOST_LINE: Final = 64 * 1024
 MOST_KEPT: Final = 16_384  # files, at some 500 bytes each
+INSTALL_LATER: Final = (
+    "a later version of Fieldfare wrote here: install that version, or restore an earlier backup "
+    "(docs/upgrade.md); nothing was changed"
+)
 _HEADER_LENGTH: Final = 8  # safetensors
 _PREFIX: Final = "fieldfare."
 
 
-def refuse_later(home: Path, table: Sequence[HomeFile], shown: Path | None = None) -> None:
-    """Refuse a home in which a later version of Fieldfare wrote; nothing is written.
+def refuse_other_versions(home: Path, table: Sequence[HomeFile], shown: Path | None = None) -> None:
+    """Refuse a home in which a later version wrote, or one too early to be read.
 
-    A file that is no file of its kind, or that cannot be read now, is left to its reader.
+    Nothing is written. A file that is no file of its kind, or that cannot be read now, is left to
+    its reader.
 
     Args:
         home: the folder.
@@ -33,25 +38,27 @@ def refuse_later(home: Path, table: Sequence[HomeFile], shown: Path | None = Non
     Raises:
         UsageError: names every such file, what it has and what this version knows, a line each.
     """
-    found = list(_later(home, table, shown or home))
+    found = list(_unknown(home, table, shown or home))
     if found:
-        raise UsageError(
-            "\n".join(found) + "\na later version of Fieldfare wrote here: install that version, "
-            "or restore an earlier backup (docs/upgrade.md); nothing was changed"
-        )
+        remedies = dict.fromkeys(remedy for _, remedy in found)
+        raise UsageError("\n".join([*(line for line, _ in found), *remedies]))
 
 
-def _later(home: Path, table: Sequence[HomeFile], shown: Path) -> Iterator[str]:
+def _unknown(home: Path, table: Sequence[HomeFile], shown: Path) -> Iterator[tuple[str, str]]:
     for folder, below, names in os.walk(home):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name).relative_to(home)
             kind = kind_of(path.as_posix(), table)
-            numbers = () if kind is None else _numbers(home / path, kind.form)
-            later = next((one for one in numbers if one[1] > one[2]), None)
-            if later is not None:
-                said, number, known = later
-                yield f"{shown / path}: expected {said} {known} or earlier, found {number}"
+            if kind is None:
+                continue
+            for said, number, newest in _numbers(home / path, kind.form):
+                later = number > newest
+                if later or 0 < number < kind.form.oldest:
+                    limit = f"{newest} or earlier" if later else f"{kind.form.oldest} or later"
+                    line = f"{shown / path}: expected {said} {limit}, found {number}"
+                    yield line, INSTALL_LATER if later else OPEN_EARLIER
+                    break
 
 
 def _numbers(path: Path, form: Form) -> Iterable[tuple[str, int, int]]:
