@@ -101,8 +101,8 @@ class ShortWay:
         Args:
             app: Flower's.
             calls: by path.
-            is_known: whether a node's connection has been answered before: only then may it wait
-                for a message, since a stranger's that waits gives way to others.
+            is_known: whether a node's connection has been answered before. Strangers take Flower's
+                way: here they would be in nodes' way, and one that waits gives way to others.
         """
         self._app, self._calls, self._is_known = app, calls, is_known
         # One thread: SQLite has one writer, and two that wait for each other sleep.
@@ -112,7 +112,7 @@ class ShortWay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call, or pass it on."""
         call = self._calls.get(scope["path"]) if scope["method"] == "POST" else None
-        if call is None:
+        if call is None or not self._may_pass(scope):
             await self._app(scope, receive, send)
             return
         body: bytes = (await receive())["body"]
@@ -123,14 +123,17 @@ class ShortWay:
         self._note(scope["path"], found)
         await _send(found.answer.SerializeToString(), send)
 
+    def _may_pass(self, scope: Scope) -> bool:
+        """Tell whether a call is over a connection that strangers do not have."""
+        return _side(scope["path"]) == RUNTIME or self._is_known(scope.get("client") or NOBODY)
+
     async def _held(
         self, call: ShortCall, scope: Scope, body: bytes, receive: Receive
     ) -> Exchange | None:
         """Handle a call; where it asks for messages and there are none, a moment later again."""
-        loop, side = asyncio.get_running_loop(), _side(scope["path"])
-        may_wait = side == RUNTIME or self._is_known(scope.get("client") or NOBODY)
-        end = loop.time() + (call.hold_seconds if may_wait else 0.0)
-        news = self._news[side]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + call.hold_seconds
+        news = self._news[_side(scope["path"])]
         while True:
             coming = news.next()  # before the question: what comes meanwhile is not missed
             found = await loop.run_in_executor(self._thread, call.handle, scope, body)

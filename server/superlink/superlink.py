@@ -102,7 +102,6 @@ from fieldfare.server.superlink.node_keys import (
 )
 from fieldfare.server.superlink.quota import ReplyLimits, ReplyQuota
 from fieldfare.server.superlink.retention import kept_objects
-from fieldfare.server.superlink.short_way import CALLS, PULL, Exchange, ShortCall, ShortWay
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.flood import Flood
 from fieldfare.shared.terminal.texts import ascii_line
@@ -130,6 +129,7 @@ log = logging.getLogger(__name__)
 
 # What a reply that is nonsense makes flwr raise.
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
+_UNFORESEEN: Final = (*_NONSENSE, AssertionError, RuntimeError, ArithmeticError)
 
 
 class RunGoneError(RunError):
@@ -154,6 +154,8 @@ class SuperlinkApp:
         """
         # Not above: half a second that only the SuperLink's own process has to wait.
         from flwr.superlink.main import create_app  # noqa: PLC0415
+
+        from fieldfare.server.superlink.short_way import ShortWay  # noqa: PLC0415
 
         nothing: Any = _NoServers
         voice = _OwnVoice(database, self.name_of)
@@ -208,14 +210,12 @@ def _lighten(state: Any) -> None:
     state.store_traffic = lambda *_, **__: None
 
 
-def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping[str, ShortCall]:
-    """Return the calls that every message takes, by path: Flower's checks, then its handlers.
-
-    Each is one transaction of Flower's state, which nests in one the calls that a handler makes.
-    """
+def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping[str, Any]:
+    """Return the calls that every message takes, by path: Flower's checks, then its handlers."""
     # Not above: the run's process needs none of it.
     from flwr.supercore.dependencies.task import authenticate_task  # noqa: PLC0415
     from flwr.supercore.dependencies.version import VersionDependency  # noqa: PLC0415
+    from flwr.supercore.object_store import NoObjectInStoreError  # noqa: PLC0415
     from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE  # noqa: PLC0415
     from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES  # noqa: PLC0415
     from flwr.superlink.routers.fleet.node_auth import authenticate_node  # noqa: PLC0415
@@ -224,8 +224,10 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
     from starlette.exceptions import HTTPException  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
 
+    from fieldfare.server.superlink import short_way  # noqa: PLC0415
+
     version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
-    faults = (FlowerError, HTTPException, SQLAlchemyError, *_NONSENSE)
+    faults = (FlowerError, HTTPException, SQLAlchemyError, NoObjectInStoreError, *_UNFORESEEN)
 
     def by_node(name: str) -> Callable[[Any, Any], Any]:
         handler: Any = getattr(fleet_handlers, name)
@@ -249,11 +251,11 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
 
         return handle
 
-    def call(side: str, name: str) -> ShortCall:
+    def call(side: str, name: str) -> short_way.ShortCall:
         shape: Any = PROTOBUF_REQUEST_TYPES["POST", side + name]
         handler = (by_node if side == FLEET else by_run)(name.replace("-", "_"))
 
-        def handle(scope: Scope, body: bytes) -> Exchange | None:
+        def handle(scope: Scope, body: bytes) -> short_way.Exchange | None:
             """Handle a call; None where it is refused or fails, and has left nothing behind."""
             request, message = Request({**scope, "app": app}), shape()
             if request.headers.get("content-type") != PROTOBUF_MEDIA_TYPE:
@@ -264,14 +266,14 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
                 # Not within: a refusal would undo it, and Flower's app not look for a second.
                 state._cleanup_expired_task_tokens()  # noqa: SLF001
                 with state.session():
-                    return Exchange(message, handler(request, message))
+                    return short_way.Exchange(message, handler(request, message))
             except faults:
                 return None
 
         hold = NODE_HOLD_SECONDS if side == FLEET else RUN_HOLD_SECONDS
-        return ShortCall(handle, hold if name == PULL else 0.0)
+        return short_way.ShortCall(handle, hold if name == short_way.PULL else 0.0)
 
-    return {side + name: call(side, name) for side in (FLEET, RUNTIME) for name in CALLS}
+    return {side + name: call(side, name) for side in (FLEET, RUNTIME) for name in short_way.CALLS}
 
 
 # Flower's layers that do nothing here: they look after calls that the gate does not offer, or
