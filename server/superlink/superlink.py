@@ -129,7 +129,6 @@ log = logging.getLogger(__name__)
 
 # What a reply that is nonsense makes flwr raise.
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
-_UNFORESEEN: Final = (*_NONSENSE, AssertionError, RuntimeError, ArithmeticError)
 
 
 class RunGoneError(RunError):
@@ -155,7 +154,7 @@ class SuperlinkApp:
         # Not above: half a second that only the SuperLink's own process has to wait.
         from flwr.superlink.main import create_app  # noqa: PLC0415
 
-        from fieldfare.server.superlink.short_way import ShortWay  # noqa: PLC0415
+        from fieldfare.server.superlink.short_way import ShortWay, lighten  # noqa: PLC0415
 
         nothing: Any = _NoServers
         voice = _OwnVoice(database, self.name_of)
@@ -164,7 +163,7 @@ class SuperlinkApp:
             each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
         ]
         self._nodes = made.state.linkstate_factory.state()
-        _lighten(self._nodes)
+        lighten(self._nodes)
         self.flower = made
         self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice), is_known)
         self._names: dict[bytes, str] = {}
@@ -192,22 +191,14 @@ class SuperlinkApp:
         return pem is not None and self._nodes.get_node_id_by_public_key(pem) is not None
 
 
-def _lighten(state: Any) -> None:
-    """Take from Flower's state what costs every call a write and nobody here reads.
+def _faults() -> tuple[type[Exception], ...]:
+    """Return whatever Flower's checks and handlers raise; its app is asked again, and answers."""
+    from flwr.supercore.object_store import NoObjectInStoreError  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from starlette.exceptions import HTTPException  # noqa: PLC0415
 
-    It looks for tasks without a heartbeat at each question for a run's status, and adds up the
-    bytes of each run. The first is done once a second, the second not at all.
-    """
-    look, last = state._cleanup_expired_task_tokens, -REFRESH_SECONDS  # noqa: SLF001
-
-    def look_seldom() -> None:
-        nonlocal last
-        if time.monotonic() - last >= REFRESH_SECONDS:
-            last = time.monotonic()
-            look()
-
-    state._cleanup_expired_task_tokens = look_seldom  # noqa: SLF001
-    state.store_traffic = lambda *_, **__: None
+    unforeseen = (*_NONSENSE, AssertionError, RuntimeError, ArithmeticError)
+    return FlowerError, HTTPException, SQLAlchemyError, NoObjectInStoreError, *unforeseen
 
 
 def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping[str, Any]:
@@ -215,19 +206,16 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
     # Not above: the run's process needs none of it.
     from flwr.supercore.dependencies.task import authenticate_task  # noqa: PLC0415
     from flwr.supercore.dependencies.version import VersionDependency  # noqa: PLC0415
-    from flwr.supercore.object_store import NoObjectInStoreError  # noqa: PLC0415
     from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE  # noqa: PLC0415
     from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES  # noqa: PLC0415
     from flwr.superlink.routers.fleet.node_auth import authenticate_node  # noqa: PLC0415
     from flwr.superlink.servicer.fleet import fleet_handlers  # noqa: PLC0415
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-    from starlette.exceptions import HTTPException  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
 
     from fieldfare.server.superlink import short_way  # noqa: PLC0415
 
     version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
-    faults = (FlowerError, HTTPException, SQLAlchemyError, NoObjectInStoreError, *_UNFORESEEN)
+    faults = _faults()
 
     def by_node(name: str) -> Callable[[Any, Any], Any]:
         handler: Any = getattr(fleet_handlers, name)

@@ -37,9 +37,8 @@ from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.superlink import superlink as superlink_module
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, RUNTIME, App, CallRules, Gate
-from fieldfare.server.superlink.short_way import MOST_SESSIONS, MessageNews
+from fieldfare.server.superlink.short_way import LOOK_SECONDS, MOST_SESSIONS, MessageNews
 from fieldfare.server.superlink.superlink import (
-    REFRESH_SECONDS,
     SuperlinkApp,
     control,
     server_task,
@@ -190,7 +189,7 @@ def test_flowers_state_looks_for_silent_tasks_once_a_second(
     seen.clear()
     state._cleanup_expired_task_tokens()
     assert not seen
-    monkeypatch.setattr(time, "monotonic", lambda: 1e9 + REFRESH_SECONDS)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9 + LOOK_SECONDS)
     state._cleanup_expired_task_tokens()
     assert seen
 
@@ -208,7 +207,7 @@ def test_a_refusal_does_not_undo_the_look_for_silent_tasks(
     assert state.activate_task(task.task_id)
     with state.session() as session:
         session.execute(text("UPDATE task SET active_until = '2020-01-01 00:00:00.000000'"))
-    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * REFRESH_SECONDS)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * LOOK_SECONDS)
     body = PullObjectRequest(node=asker.node, run_id=run, object_id="x").SerializeToString()
     headers = PROTOBUF | signed(asker.key)
     assert asked(flower, flower.app, FLEET + "pull-object", body, headers)[0] >= 400
