@@ -65,7 +65,7 @@ PROCESSES = {
     "auditor": (),
 }
 # Of both parties: each brings what its own home needs, by a table of its part.
-UPKEEP = tuple("backup console delete deletions notices recovery restore service".split())
+UPKEEP = ("backup", "console", "delete", "deletions", "notices", "recovery", "restore", "service")
 # Commands by role: what stands before the first dot of their names, or a whole name.
 HEADS = {
     "node": ("service", "software"),
