@@ -1,6 +1,5 @@
 """A restored copy goes on only as a new epoch, without keys, and with all that was spent."""
 
-import hashlib
 import os
 import random
 import shutil
@@ -528,25 +527,12 @@ def old_file(path: Path) -> Path:
     return path
 
 
-def test_a_ledger_of_the_first_schema_opens_verifies_and_goes_on(path: Path) -> None:
+def test_a_ledger_of_the_first_schema_is_refused_by_name_and_left_as_it_is(path: Path) -> None:
     old_file(path)
-    clock = Clock(datetime(2026, 6, 1, tzinfo=UTC))
-    with open_ledger(path, clock) as ledger:
-        ledger.verify()
-        assert (ledger.spent(), ledger.spent("a"), ledger.position().sequence) == (66, 33, 6)
-        stored = ledger.stored(hashlib.sha256(b"b 2").hexdigest())
-        assert stored is not None
-        assert stored.vector == b"masked b 2"
-        backup = keep_copy(path)
-        commit(ledger, 9)
-    shutil.copy2(backup, path)
-    assert accept(path, clock=clock).position.cumulative == 76
-    with open_ledger(path, clock) as ledger:
-        ledger.verify()
-
-
-def test_an_old_copy_is_accepted_under_a_newer_witness(path: Path) -> None:
-    old_file(path)
-    witness = Witness(path, "units")
-    witness.write(Position(sequence=9, head="f" * 64, cumulative=99, debited=99, epoch=1))
-    assert accept(path).position.cumulative == 99
+    before = path.read_bytes()
+    refused = r"found 1: an earlier build.*ca71956f"
+    with pytest.raises(LedgerError, match=refused), open_ledger(path):
+        pytest.fail("it was opened")
+    with pytest.raises(LedgerError, match=refused):
+        accept(path)
+    assert path.read_bytes() == before
