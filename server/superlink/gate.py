@@ -145,7 +145,7 @@ class Gate:
             )
         if scope["path"].startswith(FLEET) and limit > SMALL:
             limit = limit if _declared(headers) <= SMALL or self._rules.vouched(headers) else SMALL
-        return _replay(await _body(headers, receive, limit), receive)
+        return replay_body(await _body(headers, receive, limit), receive)
 
     def _has_token(self, headers: Headers) -> bool:
         given = [value for name, value in headers if name == b"authorization"]
@@ -199,7 +199,8 @@ async def _collect(receive: Receive, limit: int) -> bytes:
             return bytes(body)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read once more, in one piece, and then what follows."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

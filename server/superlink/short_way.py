@@ -22,10 +22,10 @@ from fieldfare.server.superlink.gate import (
     NOBODY,
     RUNTIME,
     App,
-    Message,
     Receive,
     Scope,
     Send,
+    replay_body,
 )
 
 MOST_SESSIONS: Final = 4096  # of pieces that are on their way; the oldest is forgotten
@@ -101,6 +101,7 @@ def lighten(state: Any) -> None:
     look, last = state._cleanup_expired_task_tokens, -LOOK_SECONDS  # noqa: SLF001
 
     def look_seldom() -> None:
+        """Look where the last time is a second ago."""
         nonlocal last
         if time.monotonic() - last >= LOOK_SECONDS:
             last = time.monotonic()
@@ -138,7 +139,7 @@ class ShortWay:
         body: bytes = (await receive())["body"]
         found = await self._held(call, scope, body, receive)
         if found is None:
-            await self._app(scope, _once(body, receive), send)
+            await self._app(scope, replay_body(body, receive), send)
             return
         self._note(scope["path"], found)
         await _send(found.answer.SerializeToString(), send)
@@ -187,15 +188,6 @@ async def _comes(coming: asyncio.Event, receive: Receive, seconds: float) -> boo
     finally:
         come.cancel()
         gone.cancel()
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
 
 
 async def _send(content: bytes, send: Send) -> None:
