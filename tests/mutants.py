@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 TABLE: Final = Path(__file__).with_suffix(".toml")
 PARTS: Final = ("shared", "client", "server", "simulations")
 SECONDS: Final = 900  # of the tests of one mutant
+ALL_SECONDS: Final = 3600  # of all of them without a mutant, beside whatever else runs
 PASSED, FAILED = 0, 1  # pytest's exit codes; others are no verdict of a test
 
 
@@ -148,7 +149,7 @@ class Tree:
                 (environment / "bin" / script.name).symlink_to(script)
         return cls(tree, environment / "bin" / "python")
 
-    def pytest(self, tests: Sequence[str]) -> tuple[int, str]:
+    def pytest(self, tests: Sequence[str], seconds: int = ALL_SECONDS) -> tuple[int, str]:
         """Run tests until one fails; returns pytest's exit code and what it printed."""
         environment = {
             **os.environ,
@@ -161,7 +162,7 @@ class Tree:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
@@ -173,7 +174,7 @@ class Tree:
             text = file.read_text(encoding="utf-8")
             file.write_text(mutant.applied(text), encoding="utf-8")
             try:
-                code, said = self.pytest(mutant.tests)
+                code, said = self.pytest(mutant.tests, SECONDS)
             finally:
                 file.write_text(text, encoding="utf-8")
             caught, why = judged(code, said)
