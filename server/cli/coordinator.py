@@ -30,8 +30,8 @@ from fieldfare.server.cli.options import (
 from fieldfare.server.desk.calls import desk_socket
 from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import roster_public, signing_public
-from fieldfare.server.home.roster_key import RosterKeyPlace, load_roster_key, together
+from fieldfare.server.home.public_keys import roster_public, signing_public, together
+from fieldfare.server.home.roster_key import RosterKeyPlace, load_roster_key
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
 from fieldfare.server.members.publication import (
     draft_invitation,

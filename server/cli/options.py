@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import HeldRosterKey, is_token, load_roster_key
+from fieldfare.server.home.public_keys import is_token
+from fieldfare.server.home.roster_key import HeldRosterKey, load_roster_key
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.system.key_files import read_passphrase

@@ -1,8 +1,16 @@
-"""The public halves of a coordinator's keys, as its home keeps them."""
+"""A coordinator's keys as a home shows them: public halves, and whether both private ones lie here.
+
+A console shows these; no private half is read here.
+"""
+
+from pathlib import Path
+from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.protocol.identity import parse_public_hex
-from fieldfare.shared.system.private_files import read_public
+from fieldfare.shared.system.private_files import read_public, starts_with
+
+TOKEN: Final = b"pkcs11:"  # how the URI of a key in a token begins, RFC 7512
 
 
 def signing_public(home: CoordinatorHome) -> str:
@@ -21,3 +29,22 @@ def roster_public(home: CoordinatorHome) -> str:
         KeysError: missing, or no key.
     """
     return parse_public_hex(read_public(home.roster_public), str(home.roster_public))
+
+
+def is_token(place: Path) -> bool:
+    """Tell whether a file names a token, so that a PIN opens it.
+
+    Raises:
+        KeysError: it cannot be read.
+    """
+    return place.exists() and starts_with(place, TOKEN)
+
+
+def together(home: CoordinatorHome) -> str:
+    """Say that both keys lie in the home, where they do; else nothing."""
+    if not home.roster_key.exists() or is_token(home.roster_key):
+        return ""
+    return (
+        f"{home.roster_key} lies beside the online key: who copies this machine can change who "
+        "takes part. Move it, with its .last, to a stick: docs/coordinator.md"
+    )

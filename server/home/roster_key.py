@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import roster_public
+from fieldfare.server.home.public_keys import is_token, roster_public
 from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
@@ -24,7 +24,7 @@ from fieldfare.shared.system.private_files import (
     read_private,
     replace_private,
 )
-from fieldfare.shared.system.token_keys import SCHEME, check_token, make_token_key, open_token_key
+from fieldfare.shared.system.token_keys import check_token, make_token_key, open_token_key
 
 LAST: Final = ".last"  # suffix of the roster that was signed last
 
@@ -136,15 +136,6 @@ def make_roster_key(home: CoordinatorHome, place: RosterKeyPlace) -> HeldRosterK
     return HeldRosterKey(key, file)
 
 
-def is_token(place: Path) -> bool:
-    """Tell whether a file names a token, so that a PIN opens it.
-
-    Raises:
-        KeysError: as `read_private`.
-    """
-    return place.exists() and read_private(place).startswith(SCHEME.encode())
-
-
 def open_roster_key(place: Path, secret: bytes | None) -> HeldRosterKey:
     """Open the key of a file, whoever's it is.
 
@@ -186,13 +177,3 @@ def load_roster_key(
             "key: institutions pinned the public one"
         )
     return held
-
-
-def together(home: CoordinatorHome) -> str:
-    """Say that both keys lie in the home, where they do; else nothing."""
-    if not home.roster_key.exists() or is_token(home.roster_key):
-        return ""
-    return (
-        f"{home.roster_key} lies beside the online key: who copies this machine can change who "
-        "takes part. Move it, with its .last, to a stick: docs/coordinator.md"
-    )

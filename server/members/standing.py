@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import roster_public, signing_public
-from fieldfare.server.home.roster_key import together
+from fieldfare.server.home.public_keys import roster_public, signing_public, together
 from fieldfare.server.members.enrolment import EnrolledMember, members
 from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint

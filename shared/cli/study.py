@@ -25,9 +25,13 @@ from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import permitted
 from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
+from fieldfare.shared.system.late import late
 from fieldfare.shared.terminal.screen import console, facts
 from fieldfare.shared.terminal.texts import one_line
+
+# For `study sign` alone: a console shows a plan's facts, and holds nothing that opens a key.
+read_passphrase: Final = late("fieldfare.shared.system.key_files", "read_passphrase")
+read_signing_key: Final = late("fieldfare.shared.system.key_files", "read_signing_key")
 
 HEAD: Final = 14  # columns of a line's head
 

@@ -1,6 +1,7 @@
 """Who may import whom, and through which doors (docs/design.md, "Rooms")."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,61 @@ def test_a_wrong_import_is_seen(importer: str, imports: str, tmp_path: Path) -> 
     done = lint_imports(tmp_path, "--contract", "parts")
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"fieldfare.{importer}.wrong" in done.stdout
+
+
+# What parts without a right to keys, to a log's writer or to a setup must not import, each one that
+# would work: rule, file, import.
+PLANTED = [
+    ("a console imports", "client/console/journal_page.py", "client.journal.journal"),
+    ("a console imports", "server/console/runs_page.py", "server.run.record"),
+    ("an institution's console", "client/console/place.py", "client.home.keys"),
+    ("an institution's console", "client/console/place.py", "client.journal.decisions"),
+    ("an institution's console", "client/console/place.py", "shared.party.recovery_key"),
+    ("a coordinator's console", "server/console/place.py", "server.home.certificate_authority"),
+    ("a coordinator's console", "server/console/place.py", "server.home.roster_key"),
+    ("a coordinator's console", "server/members/standing.py", "server.home.initial_setup"),
+    ("a coordinator's console", "shared/cli/study.py", "shared.system.key_files"),
+    ("who sends notices", "client/oversight/notice_facts.py", "client.home.keys"),
+    ("who sends notices", "client/oversight/notices_process.py", "client.journal.decisions"),
+    ("who sends notices", "server/upkeep/notice_facts.py", "server.home.initial_setup"),
+    ("who sends notices", "server/upkeep/notices_process.py", "server.home.roster_key"),
+    ("who sends notices", "shared/watch/dispatch.py", "shared.system.key_files"),
+    ("who tells how a coordinator is", "server/upkeep/watch_process.py", "shared.system.key_files"),
+    (
+        "who tells how a coordinator is",
+        "server/upkeep/watch_state.py",
+        "server.home.certificate_authority",
+    ),
+    ("the outer zone reaches", "client/node/fleet.py", "shared.party.recovery_key"),
+    ("the outer zone reaches", "client/node/fleet.py", "shared.system.token_keys"),
+    ("the outer zone reaches", "client/node/state.py", "client.home.keys"),
+    ("the outer zone reaches", "client/node/state.py", "client.journal.journal"),
+]
+
+
+@pytest.fixture(scope="module")
+def broken_rules(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What import-linter says of a copy of the sources with all of these, in one line."""
+    root = tmp_path_factory.mktemp("tree") / "fieldfare"
+    for part, place in (("api", root), *((part, root / part) for part in PARTS)):
+        for path in (ROOT / part).rglob("*.py"):
+            copy = place / path.relative_to(ROOT / part)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    for _, file, imports in PLANTED:
+        before = (root / file).read_text("utf-8")
+        (root / file).write_text(f"import fieldfare.{imports}\n{before}", "utf-8")
+    return " ".join(lint_imports(root.parent).stdout.partition("Broken contracts")[2].split())
+
+
+@pytest.mark.parametrize(("rule", "file", "imports"), PLANTED)
+def test_a_planted_import_breaks_its_rule(
+    rule: str, file: str, imports: str, broken_rules: str
+) -> None:
+    planted = ".".join(["fieldfare", *Path(file).with_suffix("").parts])
+    said = re.search(rf" {rule}[^>]*? -{{8}}[- ]*(.*?)(?:-{{8}}|$)", broken_rules)
+    assert said is not None, broken_rules
+    assert f" {planted} -> fieldfare.{imports} (l." in said[1]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -6,7 +6,9 @@ import pytest
 from tests.support.homes.coordinators import found
 
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import together
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import MAX_PRIVATE_BYTES
 
 KEY = "5" * 64
 
@@ -101,3 +103,14 @@ def test_what_others_can_reach_is_refused_with_the_remedy(
     path.chmod(mode)
     with pytest.raises(UsageError, match=f"found {mode:04o}: {remedy} {path}"):
         CoordinatorHome.open(coordinator_home.path)
+
+
+@pytest.mark.parametrize(("begin", "beside"), [(b"-----BEGIN", True), (b"pkcs11:", False)])
+def test_where_the_keys_lie_is_told_without_the_private_one(
+    begin: bytes, tmp_path: Path, *, beside: bool
+) -> None:
+    """A console says it, which holds no key: a file that no reader of keys takes shows it."""
+    home = found(tmp_path / "home")
+    with home.roster_key.open("wb") as file:
+        file.write(begin + b"x" * MAX_PRIVATE_BYTES)
+    assert ("lies beside" in together(home)) is beside
