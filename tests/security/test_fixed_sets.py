@@ -153,6 +153,20 @@ class FixedSets(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+def test_a_smaller_set_gets_no_second_sum(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    for names in (NAMES, NAMES[:3]):  # both before the first sum, which fixes the set
+        played.open_run(names)
+    whole, smaller = played.runs
+    try:
+        for attempt, recorder in enumerate((whole, smaller), 1):
+            played.commit(recorder, tuple(recorder.participants), attempt)
+            played.reveal()
+        assert len(played.opened) == 1
+    finally:
+        played.bench.federation.__exit__()
+
+
 def test_without_the_rule_the_same_machine_finds_two_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the power to: nothing but the rule stands between a coordinator and the difference."""
     for module in ("client.ledger.pending", "client.custodian.custodian"):

@@ -97,6 +97,14 @@ def test_noise_is_centred_whole_and_differs_from_entry_to_entry(source: NoiseSou
     assert len(np.unique(draws)) > 5900
 
 
+def test_each_entry_of_a_vector_has_its_noise(source: NoiseSource) -> None:
+    """The first and the last as well: of a long vector a bare one would not be seen."""
+    draws = np.stack([source.sample(3, 1e6) for _ in range(400)])
+    for entry in draws.T:
+        assert p_value(entry, 1e6) > UNLIKELY
+        assert np.count_nonzero(entry) > 390
+
+
 def test_noise_is_fresh_at_every_call(source: NoiseSource) -> None:
     first, second = source.sample(2000, 1e6), source.sample(2000, 1e6)
     assert not np.array_equal(first, second)
