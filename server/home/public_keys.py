@@ -3,12 +3,14 @@
 A console shows these; no private half is read here.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.identity import parse_public_hex
-from fieldfare.shared.system.private_files import read_public, starts_with
+from fieldfare.shared.system.private_files import open_regular, read_public
 
 TOKEN: Final = b"pkcs11:"  # how the URI of a key in a token begins, RFC 7512
 
@@ -32,12 +34,18 @@ def roster_public(home: CoordinatorHome) -> str:
 
 
 def is_token(place: Path) -> bool:
-    """Tell whether a file names a token, so that a PIN opens it.
+    """Tell whether a file names a token, so that a PIN opens it; what comes after is not read.
 
     Raises:
         KeysError: it cannot be read.
     """
-    return place.exists() and starts_with(place, TOKEN)
+    if not place.exists():
+        return False
+    try:
+        with open_regular(place) as file:
+            return os.pread(file.fileno(), len(TOKEN), 0) == TOKEN
+    except OSError as error:
+        raise KeysError(f"{place}: expected a readable file, found: {error.strerror}") from None
 
 
 def together(home: CoordinatorHome) -> str:

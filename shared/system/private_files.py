@@ -236,19 +236,6 @@ def read_at_most(path: Path, limit: int, fault: type[FieldfareError] = UsageErro
     return content
 
 
-def starts_with(path: Path, first: bytes) -> bool:
-    """Tell whether a file begins so; what comes after is not read.
-
-    Raises:
-        KeysError: no such file, not readable, or a pipe.
-    """
-    try:
-        with open_regular(path) as file:
-            return os.pread(file.fileno(), len(first), 0) == first
-    except OSError as error:
-        raise KeysError(f"{path}: expected a readable file, found: {error.strerror}") from None
-
-
 def read_private(path: Path) -> bytes:
     """Read a file with a secret, of at most 64 KiB, that only its owner can read.
 

@@ -6,8 +6,8 @@ import pytest
 from tests.support.homes.coordinators import found
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import together
-from fieldfare.shared.errors import UsageError
+from fieldfare.server.home.public_keys import is_token, together
+from fieldfare.shared.errors import KeysError, UsageError
 from fieldfare.shared.system.private_files import MAX_PRIVATE_BYTES
 
 KEY = "5" * 64
@@ -114,3 +114,10 @@ def test_where_the_keys_lie_is_told_without_the_private_one(
     with home.roster_key.open("wb") as file:
         file.write(begin + b"x" * MAX_PRIVATE_BYTES)
     assert ("lies beside" in together(home)) is beside
+
+
+def test_a_roster_key_that_cannot_be_read_is_an_error_of_the_home(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(KeysError):
+        is_token(tmp_path / "folder")
+    assert not is_token(tmp_path / "none")

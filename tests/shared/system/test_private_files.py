@@ -19,7 +19,6 @@ from fieldfare.shared.system.private_files import (
     read_private,
     read_public,
     replace_private,
-    starts_with,
 )
 
 
@@ -97,16 +96,6 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     assert len(read_private(tmp_path / "most")) == MAX_PRIVATE_BYTES
     with pytest.raises(KeysError, match="at most"):
         read_private(tmp_path / "more")
-
-
-def test_how_a_file_begins_is_told_without_the_rest(tmp_path: Path) -> None:
-    create_private(tmp_path / "key", b"pkcs11:" + b"x" * MAX_PRIVATE_BYTES)
-    assert starts_with(tmp_path / "key", b"pkcs11:")
-    assert not starts_with(tmp_path / "key", b"-----BE")
-    create_private(tmp_path / "short", b"pkcs")
-    assert not starts_with(tmp_path / "short", b"pkcs11:")
-    with pytest.raises(KeysError, match="expected a readable file"):
-        starts_with(tmp_path / "none", b"x")
 
 
 def test_a_secret_may_come_through_a_pipe(tmp_path: Path) -> None:
