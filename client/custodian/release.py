@@ -444,10 +444,8 @@ class Door:
     def _drawing(self, request: Request, terms: ReleaseTerms) -> Iterator[Future[Noise]]:
         """Draw this institution's share of the noise while the request is checked.
 
-        No check needs it, and OpenDP works outside Python's lock: it takes 4 ms, a fifth of a
-        step's time, and a core that waits is nearly always there. The noise of a request that is
-        refused after this is thrown away; where its draw has not begun, it never does: draws that
-        nobody waits for would hold up the next answer, and the end of the process.
+        No check needs it, and OpenDP works outside Python's lock for 4 ms, a fifth of a step. What
+        is drawn for a request that is refused is thrown away; a draw that has not begun never does.
         """
         if self._party.protection is Protection.EXACT:
             drawn = self._beside.submit(self._draw, request, terms)

@@ -12,7 +12,8 @@ PRIME: Final = 2**255 - 19
 
 
 def commit(words: Sequence[int], ring: int) -> int:
-    return sum(3 ** (place + 1) * (word % ring) for place, word in enumerate(words)) % PRIME
+    bases = (int(pow(3, place + 1, PRIME)) for place in range(len(words)))
+    return sum(base * (word % ring) for base, word in zip(bases, words, strict=True)) % PRIME
 
 
 def add(one: int, other: int) -> int:
