@@ -5,14 +5,11 @@ A console shows these; no private half is read here.
 
 import os
 from pathlib import Path
-from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.identity import parse_public_hex
-from fieldfare.shared.system.private_files import open_regular, read_public
-
-TOKEN: Final = b"pkcs11:"  # how the URI of a key in a token begins, RFC 7512
+from fieldfare.shared.system.private_files import PKCS11, check_private, open_regular, read_public
 
 
 def signing_public(home: CoordinatorHome) -> str:
@@ -37,13 +34,14 @@ def is_token(place: Path) -> bool:
     """Tell whether a file names a token, so that a PIN opens it; what comes after is not read.
 
     Raises:
-        KeysError: it cannot be read.
+        KeysError: not readable, or what only its owner may read is open to others.
     """
     if not place.exists():
         return False
     try:
         with open_regular(place) as file:
-            return os.pread(file.fileno(), len(TOKEN), 0) == TOKEN
+            check_private(place, os.fstat(file.fileno()))
+            return os.pread(file.fileno(), len(PKCS11), 0) == PKCS11.encode()
     except OSError as error:
         raise KeysError(f"{place}: expected a readable file, found: {error.strerror}") from None
 

@@ -27,6 +27,7 @@ PRIVATE_FOLDER: Final = 0o700
 OTHERS: Final = 0o077  # any right of the group or of everybody else
 WRITE_BY_OTHERS: Final = 0o022
 MAX_PRIVATE_BYTES: Final = 64 * 1024
+PKCS11: Final = "pkcs11:"  # begins a file that names a key in a token, RFC 7512
 LOCK_PAUSE: Final = 0.05  # seconds
 ROOT: Final = 0
 _AT_FDCWD: Final = -100
@@ -245,7 +246,7 @@ def read_private(path: Path) -> bytes:
         KeysError: no such file, not readable, no file, too large, of another user, or open to
             group or others; says what to do.
     """
-    return _read(path, _check_private)
+    return _read(path, check_private)
 
 
 def read_public(path: Path) -> bytes:
@@ -270,7 +271,12 @@ def _read(path: Path, check: Callable[[Path, os.stat_result], None]) -> bytes:
     return content
 
 
-def _check_private(path: Path, found: os.stat_result) -> None:
+def check_private(path: Path, found: os.stat_result) -> None:
+    """Check that only its owner can read an open file; a pipe is taken as it is.
+
+    Raises:
+        KeysError: no file, of another user, or open to group or others; says what to do.
+    """
     if stat.S_ISFIFO(found.st_mode):
         return
     if not stat.S_ISREG(found.st_mode):

@@ -18,8 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fieldfare.shared.errors import KeysError, PackageError
-
-SCHEME: Final = "pkcs11:"
+from fieldfare.shared.system.private_files import PKCS11
 
 _FORM: Final = "pkcs11:token=LABEL;object=LABEL?module-path=LIBRARY"
 _PUBLIC_BYTES: Final = 32
@@ -51,7 +50,7 @@ class TokenUri:
         Raises:
             KeysError: no such URI, an attribute that is not understood, or a PIN in it.
         """
-        path, _, query = text.removeprefix(SCHEME).partition("?")
+        path, _, query = text.removeprefix(PKCS11).partition("?")
         pairs = [pair.partition("=") for pair in (*path.split(";"), *query.split("&")) if pair]
         found = {name: unquote(value) for name, _, value in pairs}
         if any(name.startswith("pin-") for name in found):
@@ -61,7 +60,7 @@ class TokenUri:
             )
         private = found.pop("type", "private") == "private"
         named = set(found) == {"token", "object", "module-path"} and all(found.values())
-        if not (text.startswith(SCHEME) and private and named):
+        if not (text.startswith(PKCS11) and private and named):
             raise KeysError(f"expected {_FORM}, found another form: write it so")
         return cls(module=found["module-path"], token=found["token"], label=found["object"])
 

@@ -121,3 +121,12 @@ def test_a_roster_key_that_cannot_be_read_is_an_error_of_the_home(tmp_path: Path
     with pytest.raises(KeysError):
         is_token(tmp_path / "folder")
     assert not is_token(tmp_path / "none")
+
+
+def test_a_roster_key_that_others_may_read_is_refused_where_its_place_is_told(
+    tmp_path: Path,
+) -> None:
+    home = found(tmp_path / "home")
+    home.roster_key.chmod(0o640)
+    with pytest.raises(KeysError, match="expected mode 0600, found 0640"):
+        together(home)
