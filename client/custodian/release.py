@@ -444,8 +444,8 @@ class Door:
     def _drawing(self, request: Request, terms: ReleaseTerms) -> Iterator[Future[Noise]]:
         """Draw this institution's share of the noise while the request is checked.
 
-        No check needs it, and OpenDP works outside Python's lock for 4 ms, a fifth of a step. What
-        is drawn for a request that is refused is thrown away; a draw that has not begun never does.
+        No check needs it, and OpenDP works outside Python's lock for 4 ms, a fifth of a step. A
+        refused request's draw is thrown away, or never begins: it would hold up the next answer.
         """
         if self._party.protection is Protection.EXACT:
             drawn = self._beside.submit(self._draw, request, terms)
