@@ -201,47 +201,57 @@ def _faults() -> tuple[type[Exception], ...]:
     return FlowerError, HTTPException, SQLAlchemyError, NoObjectInStoreError, *unforeseen
 
 
+def _node_answer(state: Any, voice: EventLogWriterPlugin, name: str) -> Callable[[Any, Any], Any]:
+    """Return what answers a node's call by the handler of this name, after Flower's own checks."""
+    from flwr.superlink.routers.fleet.node_auth import authenticate_node  # noqa: PLC0415
+    from flwr.superlink.servicer.fleet import fleet_handlers  # noqa: PLC0415
+
+    handler: Any = getattr(fleet_handlers, name)
+    takes = inspect.signature(handler).parameters
+    rest = {"store": state.object_store} if "store" in takes else {}
+
+    def answer(request: Any, message: Any) -> Any:
+        """Check who asks, and answer."""
+        authenticate_node(request)
+        voice.compose_log_before_event(message, request, None, request.url.path)
+        return handler(request=message, state=state, **rest)
+
+    return answer
+
+
+def _run_answer(app: Any, state: Any, name: str) -> Callable[[Any, Any], Any]:
+    """Return what answers a run's call by the handler of this name, after Flower's own checks."""
+    from flwr.supercore.dependencies.task import authenticate_task  # noqa: PLC0415
+    from flwr.supercore.dependencies.version import VersionDependency  # noqa: PLC0415
+
+    version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
+    handler: Any = getattr(app.state.runtime_handlers, name)
+
+    def answer(request: Any, message: Any) -> Any:
+        """Check its version and its token, and answer."""
+        version(request)
+        token = request.headers.get(TASK_TOKEN_HEADER)
+        return handler(message, state, authenticate_task(request, token, state))
+
+    return answer
+
+
 def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping[str, Any]:
     """Return the calls that every message takes, by path: Flower's checks, then its handlers."""
     # Not above: the run's process needs none of it.
-    from flwr.supercore.dependencies.task import authenticate_task  # noqa: PLC0415
-    from flwr.supercore.dependencies.version import VersionDependency  # noqa: PLC0415
     from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE  # noqa: PLC0415
     from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES  # noqa: PLC0415
-    from flwr.superlink.routers.fleet.node_auth import authenticate_node  # noqa: PLC0415
-    from flwr.superlink.servicer.fleet import fleet_handlers  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
 
     from fieldfare.server.superlink import short_way  # noqa: PLC0415
 
-    version = VersionDependency(component_name="SuperLink", connection_name="Runtime API")
     faults = _faults()
 
-    def by_node(name: str) -> Callable[[Any, Any], Any]:
-        handler: Any = getattr(fleet_handlers, name)
-        stores = "store" in inspect.signature(handler).parameters
-        rest = {"store": state.object_store} if stores else {}
-
-        def handle(request: Any, message: Any) -> Any:
-            authenticate_node(request)
-            voice.compose_log_before_event(message, request, None, request.url.path)
-            return handler(request=message, state=state, **rest)
-
-        return handle
-
-    def by_run(name: str) -> Callable[[Any, Any], Any]:
-        handler: Any = getattr(app.state.runtime_handlers, name)
-
-        def handle(request: Any, message: Any) -> Any:
-            version(request)
-            task = authenticate_task(request, request.headers.get(TASK_TOKEN_HEADER), state)
-            return handler(message, state, task)
-
-        return handle
-
     def call(side: str, name: str) -> short_way.ShortCall:
+        """Return one of them, as a transaction of Flower's state."""
         shape: Any = PROTOBUF_REQUEST_TYPES["POST", side + name]
-        handler = (by_node if side == FLEET else by_run)(name.replace("-", "_"))
+        fleet, named = side == FLEET, name.replace("-", "_")
+        handler = _node_answer(state, voice, named) if fleet else _run_answer(app, state, named)
 
         def handle(scope: Scope, body: bytes) -> short_way.Exchange | None:
             """Handle a call; None where it is refused or fails, and has left nothing behind."""
@@ -258,7 +268,7 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
             except faults:
                 return None
 
-        hold = NODE_HOLD_SECONDS if side == FLEET else RUN_HOLD_SECONDS
+        hold = NODE_HOLD_SECONDS if fleet else RUN_HOLD_SECONDS
         return short_way.ShortCall(handle, hold if name == short_way.PULL else 0.0)
 
     return {side + name: call(side, name) for side in (FLEET, RUNTIME) for name in short_way.CALLS}
