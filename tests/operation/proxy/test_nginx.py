@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from tests.security.exhaustion.test_slow_connections import Dribblers
 from tests.support.federations.beds import check_whole, delivered, small_bed
+from tests.support.federations.outages import until_step
 from tests.support.network.coordinator import RunningSuperlink
 from tests.support.system.ports import free_ports
 from tests.support.system.processes import until
@@ -108,7 +109,7 @@ def test_a_federation_learns_while_one_address_floods(tmp_path: Path) -> None:
                     bed.start_institution(name)
                 bed.until_connected()
                 run = bed.run(bed.agree())
-                bed.until(lambda: bed.row(run).progress is not None, "the first step")
+                until_step(bed, run, 1)
                 bed.stop_one(bed.names[0])
                 bed.start_institution(bed.names[0])
                 row = bed.until_ended(run)
