@@ -337,6 +337,7 @@ def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: P
 
 
 @pytest.mark.promises  # `make faults` kills at each step
+@pytest.mark.timeout(2400)  # 560 s where nothing else is at work: a process for each line
 def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=True)
     files = {point.split(":")[0] for point in points}

@@ -24,7 +24,8 @@ from fieldfare.shared.protocol.flower_record import RECORD, Call
 START_SECONDS: Final = 120.0  # on a machine with other work
 FIRST_AIM_SECONDS: Final = 0.15  # from a request to its custodian, until it is known better
 # Moments of a kill, in the time to the custodian. That time changes with the machine's load:
-# deaths before it move it up, deaths after the reply move it down.
+# deaths before it move it up, deaths after the reply move it down, and deaths between them move it
+# to whichever of the two was seen less often.
 EARLY, LATE = -0.1, 2.1
 STEP: Final = 1.25
 ANSWER_SECONDS: Final = 0.1  # a custodian that is asked goes on when the node is dead
@@ -198,7 +199,8 @@ class KillingGrid:
     def _bring_back(self, end: str) -> None:
         self._killer = None
         self.ends[end] += 1
-        self._aim *= {UNASKED: STEP, UNHEARD: 1.0, HEARD: 1 / STEP}[end]
+        as_if = UNASKED if self.ends[HEARD] < self.ends[UNASKED] else HEARD
+        self._aim *= STEP if (as_if if end == UNHEARD else end) == UNASKED else 1 / STEP
         self.node.end_lease()
         if self.ends.total() % 5 == 0:
             self.node.spawn()
