@@ -83,7 +83,7 @@ def _act_problem(kept: StoredAlert, one: CaseAct) -> str:
                 "decide anew, and say why"
             )
         case CaseActKind.RELEASE if holder_of(kept.history) != one.user:
-            return "expected an alert that you took, found another one's or nobody's"
+            return "expected an alert that you took, found one that you did not take"
         case CaseActKind.COMMENT if not one.note.strip():
             return "note: expected words, found none"
     return ""
@@ -93,7 +93,7 @@ def _decision_problem(kept: StoredAlert, one: Feedback) -> str:
     last = kept.decisions[-1] if kept.decisions else None
     again = last is not None and last.user == one.user and last.disposition is one.disposition
     if one.disposition is Disposition.FILE and again and kept.status.state == "second_review":
-        return "expected a second person to sign that it is filed, found the first one again"
+        return "expected a second person to sign the filing, found the first person again"
     if one.disposition is Disposition.FILE and one.party_role is PartyRole.UNKNOWN:
         return (
             "party role: expected who this is before it is filed, found unknown: a possible "

@@ -116,7 +116,7 @@ class HomeQueue:
     @property
     def second(self) -> str:
         """The persons who may sign second, in words."""
-        return "another one has to decide it"
+        return "another person has to decide it"
 
     def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
         """Write down that this user, or `person`, exported labels or drafted a report."""
@@ -198,7 +198,7 @@ class CaseworkQueue:
     def second(self) -> str:
         """The persons who may sign second, in words."""
         reviewers = ", ".join(self.casework.terms.reviewers) or "nobody yet"
-        return f"another one has to decide it, one of both a reviewer ({reviewers})"
+        return f"another person has to decide it; one of the two is a reviewer ({reviewers})"
 
     def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
         """Sign that labels were exported or a report was drafted; the operator logs it at once."""
@@ -253,7 +253,7 @@ def _make_act(one: Feedback | CaseAct, alert: Alert) -> Act:
 def _read_alert(store: AlertStore, alert: str, hidden: Collection[str]) -> StoredAlert:
     kept = store.kept(alert, hidden)
     if kept is None:
-        raise UsageError("ALERT: expected the id of an alert, found none such: see the queue")
+        raise UsageError("ALERT: expected the id of an alert in the queue, found another id")
     return kept
 
 
@@ -449,7 +449,7 @@ def collect(home: Home, casework: Casework) -> CollectionCounts:
     """
     with folder_lock(home.log_folder, LOCK_SECONDS) as alone:
         if not alone:  # two at once would write one line twice
-            raise UsageError("expected to collect alone, found another doing so: repeat")
+            raise UsageError("expected one collection at a time, found another under way: repeat")
         return _collect_acts(home, casework)
 
 

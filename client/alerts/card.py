@@ -237,7 +237,7 @@ def _why_none(reason: Reason) -> str:
     if reason.indicator is None:
         return "no published rule"
     if reason.fires is None:
-        return "whether the flag fires, this study cannot say"
+        return "this study cannot say whether the flag fires"
     if not reason.fires:
         return "below where the flag fires"
     if not _unusual(reason):

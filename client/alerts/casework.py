@@ -232,14 +232,14 @@ class Casework:
         """Say what keeps persons out, from deciding or from filing."""
         terms = self.terms
         if len({*terms.analysts, *terms.reviewers}) < 2 or not terms.reviewers:  # noqa: PLR2004
-            yield "to file needs two persons, one of them a reviewer: fewer are named"
+            yield "a filing needs two persons, one of them a reviewer: fewer are named"
         if terms.console:
             yield from self._obstacles_to(terms.console)
         else:
             yield f"no console is named, so nobody can decide: name its user in {self.path / TERMS}"
         for parent in self.path.parents:
             if not parent.stat().st_mode & stat.S_IXOTH:
-                yield f"{parent}: other users may not pass through: the group may not get in"
+                yield f"{parent}: other users may not pass through it, so the group cannot enter"
 
     def _obstacles_to(self, user: str) -> Iterator[str]:
         group = self.path.stat().st_gid
@@ -273,7 +273,7 @@ class Casework:
         user = os_user()
         if user != self.terms.console:
             raise UsageError(
-                "nobody signs on a terminal: log in at the console "
+                "nobody can sign on a terminal: log in at the console "
                 f"(the user who runs it is console in {self.path / TERMS})"
             )
         if act.deed is not Deed.CONSOLE:
@@ -349,7 +349,7 @@ class Casework:
                 user, content = _read_owned(path, users)
             except UsageError as error:
                 # Every member of the group can choose its name.
-                complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
+                complaints.append(printable(f"{error}: it is not counted", MOST_LINE))
                 continue
             users.add(user)
             speaks = None if user == self.terms.console else taken
@@ -358,7 +358,7 @@ class Casework:
             bad = sum(one is None for one in found)
             if bad:
                 complaints.append(
-                    f"{path}: {bad} lines no acts, or of no time that was: they count as nothing"
+                    f"{path}: {bad} lines are no acts or have an impossible time, and do not count"
                 )
         return sorted(signed, key=lambda one: one.act.time), complaints
 

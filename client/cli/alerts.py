@@ -91,7 +91,7 @@ def alerts(
     ] = None,
     entries: Annotated[
         bool,
-        typer.Option("--entries", help="Of ALERT: its customer's entries, and what counts each."),
+        typer.Option("--entries", help="The entries of ALERT's customer, and what counts each."),
     ] = False,
     most: Annotated[int, typer.Option(min=1, help="With --entries: how many, latest first.")] = 60,
     words: Annotated[
@@ -324,7 +324,7 @@ def _act(queue: AlertQueue, which: str, kind: CaseActKind, note: str) -> None:
 def labels(
     out: Annotated[Path, typer.Option(help="The CSV file to write, new, for you alone.")],
     as_of: Annotated[
-        str, typer.Option(help="Only what was known then, 2026-03-31; else now.")
+        str, typer.Option(help="Only what was known on this day, 2026-03-31; else now.")
     ] = "",
     home: QueueOption = DEFAULT_HOME,
 ) -> None:
@@ -343,8 +343,8 @@ def labels(
         raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     positive = sum(label.value for label in found)
     typer.echo(
-        f"{len(found)} labels, {positive} of them positive: {out} (0600; that somebody was "
-        "reported is itself secret)"
+        f"{len(found)} labels, {positive} of them positive: {out} (0600; it is a secret "
+        "that a person was reported)"
     )
 
 
@@ -412,7 +412,7 @@ def export(
     except OSError as error:
         raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
-    typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
+    typer.echo(f'A person completes the {draft.decode().count(OPEN)} places that say "{OPEN}".')
     if kept.status.state != "closed":
         typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before it may be filed.")
     if facts.protected:
@@ -441,8 +441,8 @@ def _with_movements(
     else:
         typer.echo(f"entries: none of this customer in the {days} days up to {until}")
         if read.before:
-            typer.echo(f"The last one before them is of that day: --until {read.before}")
-        typer.echo("The draft is one of an activity, without transactions.")
+            typer.echo(f"To draft with the last entry before them: --until {read.before}")
+        typer.echo("The draft reports an activity, without transactions.")
     return replace(facts, movements=read.found[:MOST_ENTRIES])
 
 
@@ -482,4 +482,4 @@ def check(
     if problems:
         typer.echo(f"{len(problems)} to complete or correct", err=True)
         raise typer.Exit(EXIT_UNFINISHED)
-    typer.echo("complete, and in order as far as our subset goes; a person reads and files it")
+    typer.echo("complete, and correct as far as our subset checks it; a person reads and files it")

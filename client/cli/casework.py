@@ -161,17 +161,17 @@ def _collected_lines(found: CollectionCounts) -> list[str]:
     lines = [f"{found.taken} taken over", *found.complaints]
     if found.refused:
         lines.append(
-            f"{found.refused} not counted: signed on a terminal or by who may not decide, or about "
-            "no alert that is there"
+            f"{found.refused} not counted: signed on a terminal, by a person who may not decide, "
+            "or about an alert that is not there"
         )
     if found.gone:
         lines.append(
-            f"{found.gone} that were taken over earlier are no longer in any user's file: they "
+            f"{found.gone} acts that were taken over are no longer in any user's file: they "
             "were removed or changed there; store and log still hold them"
         )
     lines += [
-        f"{one}: every act in it is about an alert that is gone, and its comments "
-        "are not: if its user acts no more, remove the file"
+        f"{one}: every alert that it acts on is gone, and its comments are still "
+        "there: if its user acts no more, remove the file"
         for one in found.over
     ]
     return lines

@@ -109,7 +109,7 @@ LabelsUntilOption = Annotated[
 KnownAlwaysOption = Annotated[
     bool,
     typer.Option(
-        "--known-always", help="The labels have no day and all count: where none came later."
+        "--known-always", help="The labels have no day and all count: only if none came later."
     ),
 ]
 

@@ -137,7 +137,7 @@ def accept(
     study: Annotated[
         str,
         typer.Option(
-            help="Whose spend the lost entries were; otherwise every study's.", show_default=False
+            help="The study that spent the lost entries; otherwise every study.", show_default=False
         ),
     ] = "",
 ) -> None:
@@ -155,7 +155,7 @@ def accept(
     typer.echo(
         f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
         f"{from_picomu2(position.cumulative)!r} spent in all\n"
-        "Every key and approval from before is gone: approve the studies that shall go on.\n"
+        "Every earlier key and approval is gone: approve the studies that are to go on.\n"
         + notify_custodian(opened)
     )
 
@@ -175,7 +175,7 @@ def clock(
         typer.echo("nothing was written")
         raise typer.Exit(EXIT_DECLINED)
     restoring.accept_clock(opened, os_user())
-    typer.echo("written down: the custodian starts under it")
+    typer.echo("written down: the custodian starts with this clock")
 
 
 @app.command("institution.ledger.split")
@@ -208,7 +208,7 @@ def holdout_key(
         bool,
         typer.Option(
             "--keep-sides",
-            help="Nobody has another id, other people came: every unit stays on its side.",
+            help="No id changed, other people came: every unit stays on its side.",
         ),
     ] = False,
 ) -> None:
@@ -232,8 +232,8 @@ def holdout_key(
             f"study {stated.study[:SHORT]}: mu^2 {from_picomu2(stated.carried)!r} more spent"
         )
     typer.echo(
-        "Another hold-out from here on. Of models that were trained before, figures "
-        "on your hold-out are no figures of a hold-out any more: some of its units trained them.\n"
+        "From here on the hold-out is another one. Some of its units trained the earlier models, "
+        "so its figures about those models are no figures of a hold-out.\n"
         + notify_custodian(opened)
     )
 
@@ -248,12 +248,12 @@ def _keep_sides(home: Home, reason: str, *, ask: bool) -> None:
         if not found:
             typer.echo("the ids of every study are unchanged: nothing was written")
             return
-        if ask and not agreed("Are these other people, and has nobody another id than before?"):
+        if ask and not agreed("Did other people come, and did every person keep the same id?"):
             typer.echo("nothing was written")
             raise typer.Exit(EXIT_DECLINED)
         for one in found:
             keep_sides(institution, ledger, one, user=os_user(), reason=reason)
-    typer.echo("written down: nobody's id was changed\n" + notify_custodian(home))
+    typer.echo("written down: no person's id was changed\n" + notify_custodian(home))
 
 
 @app.command("institution.ledger.recall")
@@ -298,7 +298,7 @@ def recall(
 
 
 def _go_on(home: Home, without: tuple[str, ...], honest: int, reason: str, *, yes: bool) -> None:
-    asks = f"Go on without what {', '.join(without)} remember? The whole budget is spent by that."
+    asks = f"Go on without what {', '.join(without)} remember? That spends the whole budget."
     if not without:
         asks = f"Had every run since the backup {honest} honest institutions or more?"
     if not yes and not agreed(asks):
@@ -308,7 +308,7 @@ def _go_on(home: Home, without: tuple[str, ...], honest: int, reason: str, *, ye
     said = (
         f"mu^2 {from_picomu2(carried)!r} debited: all that the limits still allowed"
         if without
-        else f"{max(0, honest - 2)} silent members are no obstacle"
+        else f"silent members allowed: {max(0, honest - 2)}"
     )
     typer.echo(f"written down, for this start alone: {said}")
 
@@ -324,7 +324,7 @@ def _leave(home: Home, out: Path, passphrase_file: Path | None, reason: str, *, 
     create_private(out, recalling.last_answer(institution, secret))
     typer.echo(
         f"{told}\nwrote {out}: send it to the coordinator, which removes you with it "
-        "(coordinator remove --last-answer), so that members that are restored still hear you"
+        "(coordinator remove --last-answer), so that restored members still get your answer"
     )
 
 
@@ -340,10 +340,10 @@ def _recall_lines(home: Home) -> list[str]:
     text = [f"the last start asked {len(standing.asked)} members what they remember:"]
     for name in standing.asked:
         state = "answered" if name in standing.heard else "NO ANSWER"
-        decided = ": gone on without" if name in decision.silent else ""
+        decided = ": a start goes on without it" if name in decision.silent else ""
         text.append(f"  {name:<24} {state}{decided}")
     if not decision.allows(standing.missing):
-        text.append("nothing is opened before they have: have them connect")
+        text.append("nothing opens before they answer: have them connect")
     return text
 
 
@@ -462,8 +462,8 @@ WORDS: Final = {
     AuditVerdict.FITS: "it fits",
     AuditVerdict.AS_FAR_AS_KEPT: "it fits as far as it is kept: ask for the whole transcript",
     AuditVerdict.NOT_COSIGNED: (
-        "too few institutions co-signed it: ask them for the heads that they signed, and hold them "
-        "against yours with `fieldfare institution check --head FILE`"
+        "too few institutions co-signed it: ask them for the heads that they signed, and compare "
+        "them with yours: `fieldfare institution check --head FILE`"
     ),
 }
 
@@ -547,10 +547,10 @@ def lines(found: TranscriptCheck, institution: str) -> list[str]:
             "compare them (fieldfare institution roster compare), and verify it again"
         )
     if not took_part:
-        return [*text, "your replies: none, and none is there: you took no part in this run"]
+        return [*text, "your replies: none, here or in it: you took no part in this run"]
     text.append(
-        f"your replies: {own.recorded} of your ledger are there as they left, and "
-        f"{own.rehearsals} of a rehearsal; no other in your name"
+        f"your replies: {own.recorded} of your ledger are in it as they left, and "
+        f"{own.rehearsals} of a rehearsal; it has no other in your name"
     )
     if own.lost:
         text.append(

@@ -25,8 +25,8 @@ BAD_INPUT: Final = 2
 RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 
 MISSING: Final = """\
-{path}: expected the node's settings, found none: ask the coordinator, lay authority.pem (the \
-certificate of who signed the SuperLink's) beside it, and write
+{path}: expected the node's settings, found none: ask the coordinator, put authority.pem (the \
+certificate that signed the SuperLink's) beside it, and write
     superlink = "<host:port>"
     bundles = ["<sha256 of the bundle whose runs are answered>"]"""
 

@@ -152,12 +152,12 @@ def records_import(
             show_default="keys/records.key of the home",
         ),
     ] = None,
-    bank: Annotated[str, typer.Option(help="Of several banks in FILES, whose records.")] = "",
+    bank: Annotated[str, typer.Option(help="The bank to read, where FILES hold several.")] = "",
     bic: Annotated[str, typer.Option(help="Of payments between banks: your own BIC.")] = "",
     in_house: Annotated[
         PaymentOwner | None,
         typer.Option(
-            help="Whose statement a payment between two of your own customers stands on.",
+            help="The customer whose statement has a payment between two of your own.",
             show_default="debtor",
         ),
     ] = None,

@@ -73,11 +73,11 @@ HALF: Final = 35  # characters of six groups: a code is two lines
 NAME: Final = 32  # characters of a member's id on a screen of 80 columns
 
 STEP: Final = """\
-It is without this institution's key: nothing is served. Accept the next one.
+It lacks this institution's key: nothing is served. Accept the next one.
 If none has the key yet: send the coordinator your enrolment, or the statement of its rotation."""
 
 CodeOption = Annotated[
-    str, typer.Option("--code", help="As it was read aloud.", show_default="asked for")
+    str, typer.Option("--code", help="The code as it was read aloud.", show_default="asked for")
 ]
 
 
@@ -88,10 +88,10 @@ def accept(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was checked before.")] = False,
     replaced: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Its new key counts as lost and found: not known."),
+        typer.Option(metavar="ID", help="It lost its key: its new one is not known yet."),
     ] = None,
     lower: Annotated[
-        bool, typer.Option("--lower-multiplicity", help="M may fall: you know why.")
+        bool, typer.Option("--lower-multiplicity", help="Accept a smaller M: you know why.")
     ] = False,
 ) -> None:
     """Check a signed roster, show every member's fingerprint, and pin it."""
@@ -152,7 +152,7 @@ def _taken_back(one: KeyRevocation) -> str:
     spoken = fingerprint(bytes.fromhex(one.key))
     return (
         f"{plain(one.institution)} TOOK ITS KEY BACK: {spoken}\n"
-        "Nothing that it signed counts here any more; a new one is compared anew."
+        "Nothing that it signed counts here any more; compare its new key again."
     )
 
 
@@ -231,7 +231,7 @@ def _spoken_code(text: str) -> str:
 
 @app.command("institution.roster.compare")
 def compare(
-    member: Annotated[str, typer.Argument(help="Its id, as on the roster; who reads the code.")],
+    member: Annotated[str, typer.Argument(help="Its id on the roster; its people read the code.")],
     home: HomeOption = DEFAULT_HOME,
     said: CodeOption = "",
     how: Annotated[
@@ -239,10 +239,10 @@ def compare(
     ] = ComparisonMethod.CALL,
     present: Annotated[
         list[str] | None,
-        typer.Option("--present", metavar="ID", help="In a meeting: another one there; repeat."),
+        typer.Option("--present", metavar="ID", help="In a meeting: another member there; repeat."),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="In a meeting: ask nothing, each one present said so.")
+        bool, typer.Option("--yes", help="In a meeting: ask nothing, each member approved.")
     ] = False,
 ) -> None:
     """Type the code that a member reads to you, so that its key counts as known here.
@@ -283,8 +283,8 @@ def _meet(institution: Institution, present: Sequence[str], said: str, *, yes: b
         roster_code(institution.roster, reader),
         f"the code that {reader!r} reads of roster version {institution.roster.version}, which is "
         "pinned here",
-        "let all say which version they pinned; of one version, other digits mean that the "
-        "coordinator gave out two rosters: approve nothing, compare the files",
+        "let all say which version they pinned; if it is the same, the coordinator gave out "
+        "two rosters of one version: approve nothing, compare the files",
         {
             key_code(one.id, one.key): f"the code of {one.id!r}'s key, for another --how: let "
             f"{reader!r} read the roster's code, which stands below it"

@@ -76,7 +76,7 @@ def status(
     as_json: ProgramsOption = False,
     ready: Annotated[
         bool,
-        typer.Option("--ready", help="One line of the custodian alone; 1 where it cannot answer."),
+        typer.Option("--ready", help="The custodian alone, one line; exit 1 if it cannot answer."),
     ] = False,
 ) -> None:
     """Show on one screen how this institution stands; also while nothing runs."""

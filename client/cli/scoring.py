@@ -74,8 +74,8 @@ from fieldfare.shared.terminal.texts import SHORT, plain
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        help="The Parquet file to write: everyone, highest first. Not of texts and vectors: "
-        "only look, and make no alert.",
+        help="The Parquet file to write: everyone, highest first. Texts and vectors: without "
+        "it, they are only shown.",
         show_default=False,
     ),
 ]
@@ -176,7 +176,7 @@ def _lines(model: UsableModel, scored: ScoringOutcome, out: Path) -> list[str]:
     if ranking.known:
         lines.append(_known(scored))
     if ranking.resting:
-        lines.append(f"{ranking.resting} decided on lately: ranked, not asked about again yet")
+        lines.append(f"{ranking.resting} were decided lately: ranked, and no alerts again yet")
     if alone:
         lines.append(f"{alone} of the alerts rest on one family of evidence or none: not enough")
     return [
@@ -360,7 +360,7 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
         if worse:
             yield (
                 f"{plain(name)}: unlabelled people of {', '.join(worse)} are reviewed more than "
-                "twice as often as all others; look at why before anyone relies on this ranking"
+                "twice as often as all others; find out why before anybody relies on this ranking"
             )
         unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
         if unsaid:
@@ -526,7 +526,7 @@ def top_lines(model: UsableModel, ranked: RankedUnits, most: int) -> list[str]:
         title,
         "rank     score  unit",
         *(f"{rank:>4}  {score:+8.3f}  {plain(unit)}" for rank, score, unit in rows),
-        f"{len(ranked.units):,} ranked by log-odds: an order to look in, no probability",
+        f"{len(ranked.units):,} ranked by log-odds: an order for review, no probability",
     ]
 
 

@@ -197,11 +197,11 @@ def _witness(name: str, given: str | None) -> str:
 
 def _witness_lines(place: str, *, elsewhere: bool) -> list[str]:
     if elsewhere:
-        return [f"witness      {place}: it tells a restored backup from the newest ledger"]
+        return [f"witness      {place}: it shows whether a backup replaced the newest ledger"]
     return [
         "The witness lies on the ledger's own file system, so a restored backup brings both back:",
         "at each start every member is asked what it remembers, and nothing opens before all have",
-        "answered. A folder on another disk or host mends that (docs/institution.md).",
+        "answered. A folder on another disk or host fixes that (docs/institution.md).",
     ]
 
 

@@ -305,7 +305,7 @@ def _rejecter(opened: Home, *, keep_reason: bool) -> Iterator[Rejecter]:
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:
     """Describe what of a rejection leaves the institution."""
     if keep_reason or not reason:
-        return "the coordinator learns your decision, and no reason"
+        return "the coordinator learns your decision, but no reason"
     return (
         "the coordinator learns your decision, and this reason, when it asks next; repeat the "
         "command with --keep-reason to keep the reason inside"

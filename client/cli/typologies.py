@@ -182,7 +182,7 @@ def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
     if wrong:
         typer.echo(f"{wrong} of {len(checked)} indicators do not hold", err=True)
         raise typer.Exit(EXIT_REFUSED)
-    typer.echo(f"{len(checked)} indicators: complete, deterministic and own")
+    typer.echo(f"{len(checked)} indicators: complete, deterministic, of own records alone")
 
 
 FolderArgument = Annotated[
@@ -322,8 +322,8 @@ def _check_apart(files: Sequence[Path], records: Path) -> None:
         inside = place.relative_to(read).parts if place.is_relative_to(read) else ("",)
         if not inside or inside[0].partition(".")[0] in TABLES:
             raise UsageError(
-                f"{path}: expected a place apart from the records that are read, found one of "
-                "theirs: name another"
+                f"{path}: expected a place outside the records that are read, found one inside "
+                "them: name another"
             )
 
 
@@ -376,7 +376,7 @@ def _covered(left_out: OmittedCounts | None) -> list[str]:
         f"{', '.join(left_out.banks)}"
     )
     unnamed = "the transactions do not say whose they are (org_id): is your own code among these?"
-    read = "what was left out did happen: do not read an absence (no wages, no rent) off this file"
+    read = "payments left out did happen: this file does not show that wages or rent are absent"
     return [said, *([unnamed] if left_out.unnamed else []), read]
 
 

@@ -205,7 +205,7 @@ AsPlannedOption = Annotated[
     ),
 ]
 StudyOption = Annotated[
-    str, typer.Option(help="Whose spend was lost, the whole id; otherwise every study's.")
+    str, typer.Option(help="The study whose spend was lost, the whole id; otherwise every study.")
 ]
 WitnessOption = Annotated[Path | None, typer.Option(help="A rescued copy of the witness.")]
 WitnessHereOption = Annotated[

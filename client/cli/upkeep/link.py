@@ -44,7 +44,7 @@ def link(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     replace: Annotated[
-        bool, typer.Option("--replace", help="The former counts no more: a node was taken over.")
+        bool, typer.Option("--replace", help="End the former authority: a node was taken over.")
     ] = False,
 ) -> None:
     """Make the certificate authority of the link to a node elsewhere; --out: the node's part, too.

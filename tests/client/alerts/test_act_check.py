@@ -179,7 +179,7 @@ def test_an_undone_signature_is_no_second_one(queue: HomeQueue) -> None:
 def test_nobody_acts_on_an_alert_that_is_not_shown(queue: HomeQueue) -> None:
     queue.home.suppression.write_text("unit,reason\nu,recovery\n")
     queue.home.suppression.chmod(0o600)
-    with pytest.raises(UsageError, match="none such"):
+    with pytest.raises(UsageError, match="found another id"):
         queue.act(decided(Disposition.EDD), 0)
 
 

@@ -113,7 +113,7 @@ def test_the_operator_logs_labels_and_drafts_and_decides_nothing(home: Home, fol
     terms = folder / "casework.toml"
     terms.write_text(terms.read_text().replace(f'console = "{ME}"', 'console = ""'))
     queue = open_queue(home.path)
-    with pytest.raises(UsageError, match="nobody signs on a terminal"):
+    with pytest.raises(UsageError, match="nobody can sign on a terminal"):
         queue.act(decision())
     queue.note(Deed.LABELS)
     assert logged(home) == ["labels exported"]

@@ -107,7 +107,7 @@ def test_a_probability_is_said_no_finer_than_its_labels(likely: Any, said: str) 
     ("changes", "why"),
     [
         ({"fires": False, "value": 0.0}, "below where the flag fires"),
-        ({"fires": None, "value": 0.0}, "whether the flag fires, this study cannot say"),
+        ({"fires": None, "value": 0.0}, "this study cannot say whether the flag fires"),
         ({"fires": True, "usual": 0.9}, "usual here"),
         ({"fires": True}, "too little in its family"),
         ({"fires": None, "indicator": None, "feature": "wages"}, "no published rule"),

@@ -70,7 +70,7 @@ def test_a_person_without_a_right_decides_nothing_and_may_log_in(tmp_path: Path)
 def test_nobody_else_speaks_for_others(tmp_path: Path) -> None:
     """A line with a person in a file that is not the console's counts as nothing."""
     queue = queue_of(tmp_path / "cases", "")
-    with pytest.raises(UsageError, match="nobody signs on a terminal"):
+    with pytest.raises(UsageError, match="nobody can sign on a terminal"):
         decide(queue, "anna")
     forged = [
         Act(time=utc_now(), deed=Deed.FEEDBACK, person="anna", disposition=Disposition.FILE),

@@ -67,7 +67,7 @@ def test_an_honest_transcript_is_explained(typed: Typed) -> None:
     for text in (
         f"study {STUDY.id[:12]}, run {RUN}: {leaves} leaves, finished",
         "5 sums and 3 steps follow from the replies, bit for bit",
-        "4 of your ledger are there as they left, and 1 of a rehearsal",
+        "4 of your ledger are in it as they left, and 1 of a rehearsal",
         f"you co-signed {leaves} of {leaves} leaves",
         "your model of this run is the transcript's",
     ):

@@ -99,7 +99,7 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
     assert "--keep-reason to keep the reason inside" in out
     assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.REASON
     status, out, _ = typed("reject", STUDY.id, "--reason", "too wide", "--keep-reason")
-    assert "your decision, and no reason" in out
+    assert "your decision, but no reason" in out
     assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.DECISION
     status, out, _ = typed("studies")
     assert "rejected" in out

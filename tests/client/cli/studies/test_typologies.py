@@ -48,7 +48,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["typologies", "check", "--only", "R01,R22"]) == 0
-    assert "2 indicators: complete, deterministic and own" in capsys.readouterr().out
+    assert "2 indicators: complete, deterministic, of own records alone" in capsys.readouterr().out
     source = Path(__file__).parents[4] / "client" / "typologies"
     (tmp_path / "R32.yaml").write_bytes((source / "R32.yaml").read_bytes())
     (tmp_path / "R32.sql").write_text("SELECT unit, unit AS R32 FROM customer")
@@ -117,7 +117,7 @@ def test_the_records_that_are_read_are_never_written_over(
     given = {"--out": str(folder.parent / "x.parquet"), option: str(folder / place)}
     words = [word for pair in given.items() for word in pair]
     assert run(["typologies", "run", str(folder), "--as-of", "2026-03-31", *words]) == 2
-    assert "apart from the records that are read" in capsys.readouterr().err
+    assert "outside the records that are read" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert not (folder.parent / "x.parquet").exists()
 

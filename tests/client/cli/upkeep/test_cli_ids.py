@@ -110,7 +110,7 @@ def test_a_person_says_that_people_are_others(home: Home, capsys: Capture) -> No
     assert holdout_key(home, "--keep-sides", "--yes") == 0
     said = capsys.readouterr().out
     assert f"study {STUDY.id[:12]}: of 200 ids" in said
-    assert "written down: nobody's id was changed" in said
+    assert "written down: no person's id was changed" in said
     assert holdout_key(home, "--keep-sides", "--yes") == 0
     assert "nothing was written" in capsys.readouterr().out
     assert spent(home) == before
@@ -126,7 +126,7 @@ def test_nothing_is_written_where_the_answer_is_no(
         before = ledger.position()
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert holdout_key(home, "--keep-sides") == 1
-    assert "has nobody another id than before?" in capsys.readouterr().out
+    assert "did every person keep the same id?" in capsys.readouterr().out
     with open_ledger(home) as ledger:
         assert ledger.position() == before
 

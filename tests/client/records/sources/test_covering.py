@@ -146,7 +146,7 @@ def test_as_somebody_would_call_it(tmp_path: Path, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "left out 2 of 4 entries (50.0%), 1 of them because the other side's bank" in text
     assert "is your own code among these?" in text
-    assert "do not read an absence" in text
+    assert "does not show that wages or rent are absent" in text
     found = pq.read_schema(out)
     assert covered_columns(found) == dict.fromkeys(found.names[1:], "OURBUS33")
     assert run([*call, "--leave-out-customers-of", "two words"]) == 2
