@@ -59,7 +59,7 @@ class CompanyRules:
             raise PolicyRefusal(
                 RefusalCode.MASKS_TOO_WEAK,
                 f"expected at most epsilon {limit:.3g} if every mask failed, found {remaining:.3g} "
-                f"with {len(participants)} participants: fewer of them, or a study with a larger t",
+                f"with {len(participants)} participants: use fewer, or a study with a larger t",
             )
 
 

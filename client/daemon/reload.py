@@ -95,7 +95,7 @@ class ActiveConfig:
 
 
 APPROVALS_READ: Final = (
-    "approvals as they are now: fieldfare institution status says what is served"
+    "approvals were read again: fieldfare institution status says what is served"
 )
 
 
@@ -106,9 +106,9 @@ def changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
     """
     yield from settings_changes(old, new)
     for study in sorted(new.served - old.served):
-        yield f"study {study[:SHORT]} is answered for"
+        yield f"study {study[:SHORT]} is served"
     for study in sorted(old.served - new.served):
-        yield f"study {study[:SHORT]} is answered for no more"
+        yield f"study {study[:SHORT]} is no longer served"
 
 
 def settings_changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
@@ -116,7 +116,7 @@ def settings_changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
     if old.roster_hash != new.roster_hash:
         yield f"roster version {new.roster} (was {old.roster})"
     if old.policy != new.policy:
-        yield "the policy as it is now: its budget holds from the next release on"
+        yield "the policy changed: its budget holds from the next release on"
     if old.identity != new.identity:
         yield "another identity signs"
     if old.epoch != new.epoch:

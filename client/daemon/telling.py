@@ -10,7 +10,7 @@ from fieldfare.shared.terminal.texts import SHORT
 
 WAIT_SECONDS: Final = 30.0  # in which a custodian that loads nothing has long reloaded
 LOAD_SECONDS: Final = 600.0  # after an approval, which loads records
-NOBODY: Final = "no custodian is running: in force when it starts"
+NOBODY: Final = "no custodian is running: this holds when one starts"
 
 
 def notify_custodian(home: Home, seconds: float = WAIT_SECONDS) -> str:

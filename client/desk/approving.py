@@ -94,8 +94,8 @@ class StudyApproval:
         allowed = load_settings(self.home).console.decides
         if not allowed or self.home.policy.read_bytes() != policed:
             raise UsageError(
-                "expected policy.toml and console.decides as they were at the approval, "
-                "found that one changed while the records were read: nothing was done; read the "
+                "policy.toml or console.decides changed after you approved, while the records "
+                "were read: nothing was done; read the "
                 "study again"
             )
 
@@ -105,16 +105,16 @@ class StudyApproval:
         wider = allowing_columns(text, str(self.home.policy), plan_for(kept.study))
         if wider.added and not asked.columns:
             raise UsageError(
-                "expected that you confirm the columns which your policy does not list, found that "
-                "you did not: nothing was done"
+                "you did not confirm the columns that your policy does not list: nothing was done; "
+                "confirm them, or reject the study"
             )
         before = load_policy(self.home).records.columns
         after = parse_toml(wider.text, Policy, str(self.home.policy)).records.columns
         if any(is_protected(one) for one in after if one not in before):
             raise UsageError(
                 "expected columns that say nothing of what people are, found one that does (harm "
-                "rule 4): whoever allows it to be counted by does so on the terminal, with "
-                "`fieldfare institution policy STUDY`"
+                "rule 4): to allow counts by it, type `fieldfare institution policy STUDY` on "
+                "the terminal"
             )
         return wider
 

@@ -83,7 +83,7 @@ class DeciderBook:
         """
         with self._database.transaction():
             if not self._rows("SELECT 1 FROM decider WHERE name = ?", name):
-                raise UsageError("NAME: expected a person who may decide, found none such")
+                raise UsageError("NAME: expected a person who may decide, found another name")
             tell()
             self._rows("DELETE FROM decider WHERE name = ?", name)
 

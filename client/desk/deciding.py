@@ -107,8 +107,8 @@ class StudyDesk:
                 "the terminal"
             )
         raise UsageError(
-            "expected the six digits that your authenticator shows now for the desk, each once, "
-            "found others: nothing was done. Who may decide here: `fieldfare institution desk "
+            "expected the six digits that your authenticator shows now for the desk, found others "
+            "or used ones: nothing was done. Who may decide here: `fieldfare institution desk "
             "person list`"
         )
 

@@ -152,8 +152,8 @@ class Policy(Section):
     RETIRED: ClassVar = {
         "auto_approve": RetiredKey(
             False,  # docs/adr/0009
-            "approvals that a program gave told the coordinator, without noise, what your records "
-            "hold: take the line out, review studies and approve them yourself",
+            "a program's approvals would tell the coordinator, without noise, what your records "
+            "hold: remove the line, review studies and approve them yourself",
         )
     }
 

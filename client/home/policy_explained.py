@@ -114,8 +114,8 @@ def warnings(policy: Policy) -> Iterator[str]:
         yield 'records.columns = ["*"]: a study may read every column; list those that it needs'
     if policy.records.minimum_units < WEAK_UNITS:
         yield (
-            f"records.minimum_units is below {WEAK_UNITS}: noise still protects each, but that "
-            "you take part tells that your few may be among them"
+            f"records.minimum_units is below {WEAK_UNITS}: noise still protects each, but "
+            "taking part shows that your few may be among them"
         )
     protected = [name for name in policy.records.columns if is_protected(name)]
     if protected:

@@ -132,7 +132,7 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> OfferedRoster
     try:
         statements = tuple(_statements(papers, roster))
     except ProtocolError as error:
-        raise UsageError(f"{name}: a member's paper in it: {error}") from None
+        raise UsageError(f"{name}: a member's statement in it: {error}") from None
     rotations = tuple(one for one in statements if isinstance(one, KeyRotation))
     revocations = tuple(one for one in statements if isinstance(one, KeyRevocation))
     offered = OfferedRoster(roster, rotations, content, name, revocations)
@@ -179,7 +179,7 @@ def _statements(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation
 
 def _member_of(institution: str, roster: Roster) -> str:
     if institution not in roster.ids:
-        raise ProtocolError("expected one of a member of the roster, found another's")
+        raise ProtocolError("expected a statement by a member of the roster, found another's")
     return institution
 
 

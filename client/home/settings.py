@@ -60,8 +60,8 @@ class CustodianSection(Section):
     def _can_be_reached(self) -> Self:
         if self.listen and not self.known_as:
             raise ValueError(
-                "expected names, by which the node reaches an address that means every one of this "
-                'machine, found none: names = ["custodian.example.org"]'
+                "listen is every address of this machine: expected names by which the node reaches "
+                'it, found none: names = ["custodian.example.org"]'
             )
         if self.listen and (self.socket or self.group):
             raise ValueError("expected listen, or socket and group, found both: the node has one")

@@ -230,7 +230,7 @@ class BoundedClient(FleetHttpClient):
         try:
             return super().DeactivateNode(request)
         except (*_NONSENSE, LinkError):
-            raise RuntimeError("expected an answer of the SuperLink, found nonsense") from None
+            raise RuntimeError("expected an answer of the SuperLink, found other bytes") from None
 
     def __exit__(self, *given: object) -> None:
         """Sign off where flwr did not: it was stopped before it had noted that it is let in."""
@@ -245,7 +245,7 @@ class BoundedClient(FleetHttpClient):
 
 def _bound(response: httpx.Response) -> None:
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise LinkError("expected a response as it is, found a packed one")
+        raise LinkError("expected an uncompressed response, found a compressed one")
     response.stream = _BoundedStream(response)
 
 

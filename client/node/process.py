@@ -51,7 +51,7 @@ EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
 # All that flwr lets through of a status 401, whatever it was about.
 REFUSED: Final = (
     "the SuperLink does not take this node's signature: the clock of one of the two is more than "
-    "300 s off (`fieldfare institution check` tells), the coordinator removed this node, or it has "
+    "300 s off (see `fieldfare institution check`), the coordinator removed this node, or it has "
     "another key; it signs on again"
 )
 

@@ -97,7 +97,7 @@ def _left_out(studies: Sequence[StudyStatus]) -> CheckNote:
     if all(one.reason == ApprovalStatus.OUTDATED.value for one in studies):
         remedy = "fieldfare institution approve STUDY, or withdraw STUDY where it has ended"
         return CheckNote(CheckOutcome.WARN, reasons, remedy)
-    return CheckNote(CheckOutcome.FAIL, reasons, "fix what it says; it is then served by itself")
+    return CheckNote(CheckOutcome.FAIL, reasons, "fix what it says; serving then begins by itself")
 
 
 class HomeChecks:

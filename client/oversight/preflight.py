@@ -260,12 +260,12 @@ def judge_disk(free: int) -> str | CheckNote:
 def judge_swap(found: tuple[str, ...]) -> str | CheckNote:
     """Judge the active swap areas that are not seen to be encrypted."""
     if not found:
-        return "none is active, or what is stays in memory or is encrypted"
+        return "none is active, or the active ones are in memory or encrypted"
     return CheckNote(
         CheckOutcome.WARN,
-        f"{', '.join(found)}: active, and not seen to be encrypted: what must be in memory only, "
-        "keys of runs and records, may be written there and stays; a disk that encrypts by itself "
-        "is not seen from here",
+        f"{', '.join(found)}: active, and not known to be encrypted: keys of runs and records, "
+        "which must stay in memory, may be written there and remain; this check cannot see a disk "
+        "that encrypts by itself",
     )
 
 

@@ -154,7 +154,7 @@ class _Comparison:
             self._lost += not again
         elif own.stored.reply != content:
             reason = (
-                "expected the reply that left you, found another in your name: another party "
+                "expected the reply that you sent, found another in your name: another party "
                 "may have your key; revoke it"
             )
             raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
@@ -163,8 +163,8 @@ class _Comparison:
         counted = self._institution in record.participants
         if counted and record.request not in self._answered:
             reason = (
-                "expected a sum of replies that are in the transcript, found one with yours, which "
-                "is not in it"
+                "expected a sum of replies that are in the transcript, found one that counts "
+                "yours, which is not in it"
             )
             raise self._misfit(index, LeafKind.SUM, record.request, reason)
 

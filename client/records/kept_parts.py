@@ -102,7 +102,7 @@ def _room_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"{folder}: expected room for records on its disk, found: {error.strerror}; "
-            "resume = false under [partitions] in institution.toml does without"
+            "make room, or set resume = false under [partitions] in institution.toml"
         ) from None
 
 

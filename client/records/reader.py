@@ -39,8 +39,8 @@ from fieldfare.shared.terminal.texts import cut_before
 Said = Callable[[str, int, int], None]
 # Of the view's text alone, before a row is read; a check says it, and a person decides by it.
 _FAILING: Final = (
-    "expected a view or query that no value can make fail, found {parts}; try_cast and TRY give "
-    "nothing where a value does not fit, and a number may stay a text: it is read from that"
+    "expected a view or query that fails for no value, found {parts}; use try_cast or TRY, which "
+    "give NULL where a value does not fit, or leave numbers as text: they are read from it"
 )
 SHOWN_NAME: Final = 32  # characters of a table's name beside a bar
 

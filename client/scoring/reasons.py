@@ -278,7 +278,7 @@ class TextReasons:
             "speaks against:", *map(_line, self.lowers),
             f"adds up: {parts} = {self.score:+.3f}",
             "words and characters of this text; each shares a bucket with others' words, so look",
-            "at the text itself. One text is no sufficient sign of anything, and this stays here.",
+            "at the text itself. One text alone proves nothing, and this stays here.",
         ]  # fmt: skip
 
 

@@ -129,8 +129,8 @@ class _Worker:
         except OSError as error:
             self._let_go()
             raise RunError(
-                f"expected a worker to start, found: {error.strerror or error}; workers = 1 under "
-                "[partitions] in institution.toml does without"
+                f"expected a worker to start, found: {error.strerror or error}; set workers = 1 "
+                "under [partitions] in institution.toml to run without one"
             ) from None
         finally:
             os.close(theirs_in)

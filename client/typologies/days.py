@@ -100,7 +100,7 @@ class DayFiles:
         except ValidationError:
             raise RecordsError(
                 f"{path}: expected what the days beside it were computed from, found another "
-                "form; take it and the days away, and all are computed again"
+                "form; remove it and the days, and all are computed again"
             ) from None
         if not found.days:  # the run that began here wrote none
             return asked
@@ -108,7 +108,7 @@ class DayFiles:
             if getattr(found, name) != getattr(asked, name):
                 raise UsageError(
                     f"{self.folder}: expected days of the same {name}, found others; choose "
-                    "another folder, or take this one's files away"
+                    "another folder, or remove this one's files"
                 )
         return found
 
@@ -123,9 +123,9 @@ class DayFiles:
         for day in days:
             if self.file(day).exists():
                 raise UsageError(
-                    f"{self.file(day)}: expected no file where a day goes, found one and no "
-                    f"{STATE} beside it: it may be of something else; choose another folder, or "
-                    "take it away"
+                    f"{self.file(day)}: expected no file of a day without {STATE} beside it, "
+                    "found one: another program may have written it; choose another folder, or "
+                    "remove it"
                 )
         self.write(done)
 
@@ -238,6 +238,6 @@ def refuse_changed(task: RunTask, files: DayFiles, done: DoneDays, days: Collect
         raise RecordsError(
             f"{files.folder}: expected {len(changed)} days from {changed[0]} to {changed[-1]} as "
             "they were computed, found other entries in their windows (late ones?) or another "
-            "file; take the files of the days away that are to be computed again, or leave them "
+            "file; remove the files of the days that are to be computed again, or leave them "
             "out (--since)"
         )

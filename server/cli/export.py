@@ -67,9 +67,9 @@ def _export_model(
         file.open(own)  # what no institution would take is not sent either
     except ProtocolError as error:
         raise RunError(
-            f"{run}: expected a delivery that the online key of today signed, found another "
+            f"{run}: expected a delivery that the present online key signed, found another "
             f"({error}): after `renew online-key` or a restore no institution takes an earlier "
-            "one; who took part in the run has the model"
+            "one; its participants have the model"
         ) from None
     create_private(out, file.to_bytes())
     told = f"wrote {out}: send it; they take it with `fieldfare institution import {out.name}`"

@@ -104,7 +104,7 @@ def enrol(
         ),
     ] = "",
 ) -> None:
-    """Check the papers that institutions sent, and make each a member under its key."""
+    """Check the files that institutions sent, and make each a member under its key."""
     if expected and len(files) > 1:
         raise UsageError(
             f"--fingerprint: expected one file beside it, found {len(files)}: it is that of one "
@@ -198,13 +198,13 @@ def _settle(home: CoordinatorHome) -> None:
             settled = settle_nodes(enrolment.members(home), open_control)
     except RunError:
         typer.echo(
-            "The SuperLink does not answer: `fieldfare coordinator start` tells it who is in."
+            "The SuperLink does not answer: `fieldfare coordinator start` gives it the members."
         )
         return
     for name in settled.registered:
         typer.echo(f"the SuperLink lets {name}'s node in")
     if settled.taken_off:
-        typer.echo(f"the SuperLink lets {settled.taken_off} former node(s) in no more")
+        typer.echo(f"the SuperLink lets {settled.taken_off} former node(s) in no longer")
     for name, reason in settled.refused:
         typer.echo(f"the SuperLink does not take {name}'s node: {reason}")
         typer.echo("the institution makes a new one: fieldfare institution keys rotate node")
@@ -230,8 +230,8 @@ def _done(paper: enrolment.Paper) -> str:
 
 MULTIPLICITY: Final = """\
 How many of the institutions may know the same person, at most?
-  1  nobody is a customer or a case of two of them: least noise
-  2  somebody may be known to two: twice the noise, and the promise holds for them too
+  1  no person is a customer or a case of two of them: least noise
+  2  a person may be known to two: twice the noise, and the promise holds for them too
 It is one constant for all studies. Who is known to more than it says gets less than is
 promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
 """

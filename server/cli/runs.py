@@ -101,7 +101,7 @@ def _greet(coordinator: OpenCoordinator, made: Proposal) -> tuple[int | None, st
 def studies(
     study: Annotated[
         str | None,
-        typer.Argument(metavar="STUDY", help="One of them: who said what about it, and when."),
+        typer.Argument(metavar="STUDY", help="One study: who approved or rejected it, and when."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     refresh: Annotated[
@@ -323,7 +323,7 @@ def _check_prospects(coordinator: OpenCoordinator, found: Proposal, *, force: bo
         heard = coordinator.heard(found.id)
     reasons = run_view.start_obstacles(plan_for(found.study), heard, coordinator.spent(found.id))
     if reasons and not force:
-        remedy = "nothing was started and nothing spent; --force starts it all the same"
+        remedy = "nothing was started and nothing spent; --force starts it anyway"
         raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
     for reason in reasons:
         typer.echo(f"warning: {plain(reason, MOST_REASON)}", err=True)

@@ -51,6 +51,6 @@ def together(home: CoordinatorHome) -> str:
     if not home.roster_key.exists() or is_token(home.roster_key):
         return ""
     return (
-        f"{home.roster_key} lies beside the online key: who copies this machine can change who "
-        "takes part. Move it, with its .last, to a stick: docs/coordinator.md"
+        f"{home.roster_key} lies beside the online key: a person who copies this machine can "
+        "change the members. Move it, with its .last, to a stick: docs/coordinator.md"
     )

@@ -91,8 +91,8 @@ class HeldRosterKey:
         if last is not None and roster != last and (stale or contradicts(last, roster)):
             raise UsageError(
                 f"expected a successor of version {last.version}, which this key signed last, "
-                f"found another version {roster.version}: two stories of one history are a proof "
-                "against you. Publish after that one: fieldfare coordinator roster --after "
+                f"found another version {roster.version}: two rosters of one version are a proof "
+                "against you. Publish the next one: fieldfare coordinator roster --after "
                 f"{self.last}"
             )
         content = offer_roster(roster, IdentitySigner(self.key))

@@ -137,8 +137,8 @@ class CoordinatorSettings(Section):
         strange = [one for one in self.proxies if bound and _version(one) != bound.version]
         if bound and strange:
             raise ValueError(
-                f"proxies: expected IPv{bound.version} addresses, as bind is one and takes no "
-                f"others, found {strange[0]}: change bind, or write how the proxy reaches it there"
+                f"proxies: expected IPv{bound.version} addresses, the only ones that bind "
+                f"takes, found {strange[0]}: change bind, or write how the proxy reaches it there"
             )
         return self
 

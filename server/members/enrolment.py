@@ -221,7 +221,7 @@ def check_last_answer(member: EnrolledMember, content: bytes) -> None:
         raise UsageError(f"--last-answer: {error}") from None
     if found != (member.institution, member.institution, ""):
         raise UsageError(
-            f"--last-answer: expected that of {member.institution!r}, found another paper"
+            f"--last-answer: expected that of {member.institution!r}, found another file"
         )
 
 

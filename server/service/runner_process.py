@@ -271,7 +271,7 @@ class RetentionWorker:
             with run_store(self.home.runs_database) as store:
                 done = delete_due(self.home, store, self.passphrase, utc_now())
         except FieldfareError as error:
-            self.say(f"what is due is not deleted: {error}")
+            self.say(f"masked vectors that are due were not deleted: {error}")
             return
         if done.vectors or done.stated:
             self.say(f"{done.vectors} masked vectors deleted, {done.stated} statements signed")

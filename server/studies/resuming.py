@@ -196,7 +196,7 @@ def _carried_on(coordinator: "OpenCoordinator", run: RunSituation, now: datetime
     except FieldfareError as error:
         return f"run {name}: not resumed: {error}"
     if run.life is Life.SCHEDULED:
-        return f"run {name}: begun as it was asked for, not before {_said(run.restarts.not_before)}"
+        return f"run {name}: begun as planned, not before {_said(run.restarts.not_before)}"
     return f"run {name}: resumed by itself, {run.restarts.automatic + 1} of at most {MOST} times"
 
 

@@ -105,7 +105,7 @@ def resume(
     seen = inspect_run(store, control, run)
     if seen.life is Life.ALIVE:
         raise UsageError(
-            f"run {run}: expected a run that does not go on, found it {seen.word}; a process that "
+            f"run {run}: expected a run that is not going on, found it {seen.word}; a process that "
             f"died is noticed within a minute: see fieldfare coordinator runs {run}"
         )
     if seen.life is Life.UNKNOWN:

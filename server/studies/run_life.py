@@ -85,7 +85,7 @@ def inspect_run(store: RunStore, control: RunWatch, run: str) -> InspectedRun:
     try:
         status = control.run_status(row.flower_run)
     except RunError as error:
-        note = f"whether it goes on is not known: {error}"
+        note = f"nobody knows whether it goes on: {error}"
         return InspectedRun(row, Life.UNKNOWN, row.state.value, note)
     row = store.row(run)  # what its process wrote before it ended counts
     if row.state.ended:

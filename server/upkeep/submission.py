@@ -133,7 +133,7 @@ def _known_size(content: bytes, size: int) -> int:
         raise ProtocolError("it answered 409: expected the size that it knows, found another text")
     if int(content) > size:
         raise ProtocolError(
-            f"it signed {int(content)} heads, and here are {size}: this home is behind (a backup "
+            f"it signed {int(content)} heads, this home has {size}: the home is behind (a backup "
             "was restored, or another copy goes on): begin a new log with `log` of [witnesses]"
         )
     return int(content)

@@ -65,7 +65,7 @@ RequiredOption = Annotated[
     RequiredCosigners,
     typer.Option(
         "--require-cosigned",
-        help="How many participants have to have co-signed the end of the log: n - t, all, none.",
+        help="How many participants must have co-signed the end of the log: n - t, all, none.",
     ),
 ]
 
@@ -93,7 +93,7 @@ WitnessesOption = Annotated[
     typer.Option(
         "--require-witnesses",
         min=0,
-        help="How many of these witnesses have to have signed the end of the log.",
+        help="How many of these witnesses must have signed the end of the log.",
         show_default="all that are named",
     ),
 ]
@@ -108,7 +108,7 @@ LaterRosterOption = Annotated[
 ]
 LogNumberOption = Annotated[
     int,
-    typer.Option("--log-number", min=1, help="Which of the coordinator's logs of heads it is."),
+    typer.Option("--log-number", min=1, help="The number of the coordinator's log of heads."),
 ]
 
 

@@ -50,7 +50,7 @@ PartyOption = Annotated[
     typer.Option(
         "--party",
         metavar="ID",
-        help="Whose statements they are: coordinator, or an institution's id.",
+        help="The party that signed them: coordinator, or an institution's id.",
         show_default=False,
     ),
 ]
@@ -58,7 +58,7 @@ TranscriptOption = Annotated[
     Path | None,
     typer.Option(
         "--transcript",
-        help="Of a run: which of its vectors are gone, and is each of them stated?",
+        help="A run's transcript: which vectors are gone, and is each of them stated?",
         show_default=False,
     ),
 ]

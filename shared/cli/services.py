@@ -88,7 +88,7 @@ ServicePassphraseOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the files, write none.")]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Also where a file was changed by hand: it is lost.")
+    bool, typer.Option("--force", help="Overwrite files that were changed by hand.")
 ]
 
 

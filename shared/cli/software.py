@@ -18,8 +18,8 @@ CheckOption = Annotated[
     bool,
     typer.Option(
         "--check",
-        help="Also read every installed file: name each that is not as it was installed, and end "
-        "with 1 then.",
+        help="Also read every installed file: name each that has changed since, and exit 1 "
+        "if one has.",
     ),
 ]
 RoleArgument = Annotated[

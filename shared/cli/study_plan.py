@@ -82,8 +82,8 @@ def _check(study: Study) -> None:
     """
     if not is_like_trials(study):
         raise UsageError(
-            "expected a study that trains a model of features together, found another: nothing "
-            "like it was measured, so nothing can be said of it"
+            "expected a study that trains a model of features together, found another: no "
+            "study like it was measured, so nothing is known of it"
         )
 
 

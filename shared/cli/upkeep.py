@@ -38,10 +38,10 @@ _FAILED: Final = 1  # a notice was not sent
 _DECLINED: Final = 1  # a person was asked and did not agree
 
 ReasonOption = Annotated[
-    str, typer.Option("--reason", help="Why; it stays in the log, and leaves in no statement.")
+    str, typer.Option("--reason", help="Why; it stays in the log, and no statement holds it.")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")
+    bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
 
@@ -76,7 +76,7 @@ class RestoreOptions:
         if self.spent is not None or any(given):
             raise UsageError(
                 "expected none of --spent, --as-planned, --study, --witness, --witness-here and "
-                "--key beside a coordinator's backup, found one: it has no ledger; leave it away"
+                "--key beside a coordinator's backup, found one: it has no ledger; leave it out"
             )
 
 
@@ -173,7 +173,7 @@ def _backup_lines(file: Path, done: WrittenBackup) -> list[str]:
     ]
     if done.strangers:
         more = len(done.strangers) - MOST_STRANGERS
-        lines.append("not in it, as no file of a home (records too are yours to back up):")
+        lines.append("not in it, as they are no files of a home (back up records too):")
         lines += [f"  {name}" for name in done.strangers[:MOST_STRANGERS]]
         lines += [f"  and {more} more"] if more > 0 else []
     return lines
@@ -189,19 +189,19 @@ WhyOption = Annotated[
     str, typer.Option("--reason", help="Why; it stays in the log, and in a ledger.")
 ]
 WhoseOption = Annotated[
-    str, typer.Option("--name", help="Whose it must be: an id, or the coordinator's name.")
+    str, typer.Option("--name", help="The owner it must have: an id, or the coordinator's name.")
 ]
 SpentOption = Annotated[
     float | None,
     typer.Option(
         metavar="MU2",
-        help="An institution's: sum of all debits ever, as the last signed reply has it.",
+        help="An institution's sum of all debits ever, as its last signed reply says.",
     ),
 ]
 AsPlannedOption = Annotated[
     bool,
     typer.Option(
-        "--as-planned", help="No study was approved since; those that were are spent in full."
+        "--as-planned", help="No study was approved since; earlier ones are spent in full."
     ),
 ]
 StudyOption = Annotated[
@@ -258,7 +258,7 @@ def restore(
         )
         return
     if not reason.strip():
-        raise UsageError("--reason: expected why it is restored, found nothing: it is logged")
+        raise UsageError("--reason: expected why you restore it, found nothing: the log keeps it")
     options = RestoreOptions(
         reason=reason,
         passphrase_file=passphrase_file,
@@ -318,7 +318,7 @@ def goes(reason: str, *, dry_run: bool, yes: bool) -> bool:
         typer.echo("a dry run: nothing was deleted")
         return False
     if not reason.strip():
-        raise UsageError("--reason: expected why it goes, found nothing: it is logged")
+        raise UsageError("--reason: expected why you delete it, found nothing: the log keeps it")
     if not yes and not typer.confirm("Delete it for good?"):
         typer.echo("nothing was deleted")
         raise typer.Exit(_DECLINED)

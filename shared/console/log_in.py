@@ -179,8 +179,8 @@ def _enrol_page(visit: Visit, problem: str = "") -> Response:
     if invited is None:
         raise PageRefusal(
             HTTPStatus.NOT_FOUND,
-            "This link does not count: it was used, is older than a day, or is another one. "
-            "The person who runs the console makes a new one.",
+            "This link does not work: it was used, is older than a day, or is another one. "
+            "Ask the person who runs the console for a new one.",
         )
     factor = factor_of(link, visit.token)
     return visit.page(
@@ -195,4 +195,4 @@ def _enrol_page(visit: Visit, problem: str = "") -> Response:
 
 
 def _later(wait: float) -> str:
-    return f"Too many tries: the next one counts in {int(wait) + 1} seconds."
+    return f"Too many tries: try again in {int(wait) + 1} seconds."

@@ -72,52 +72,52 @@ StudyArgument = Annotated[
     typer.Argument(metavar="STUDY.toml", help="The study; none: 30,000 invented units."),
 ]
 RecordsOption = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")
+    list[Path] | None, typer.Option(metavar="FILE", help="The study's whole population.")
 ]
 InstitutionsOption = Annotated[
     int | None,
-    typer.Option(min=3, max=1000, help="To whom units are dealt.", show_default="3"),
+    typer.Option(min=3, max=1000, help="How many share the units.", show_default="3"),
 ]
 TrialsOption = Annotated[
     int | None,
-    typer.Option(min=40, max=100_000, help="Each with a coin.", show_default="1000"),
+    typer.Option(min=40, max=100_000, help="Trials, a coin for each.", show_default="1000"),
 ]
 ShadowsOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Of membership: models for LiRA; 0: loss alone.", show_default="16"),
+    typer.Option(min=0, help="membership: models for LiRA; 0: loss alone.", show_default="16"),
 ]
 WithoutPrivacyOption = Annotated[
     bool,
-    typer.Option("--without-privacy", help="Of membership: a model without clipping and noise."),
+    typer.Option("--without-privacy", help="membership: a model without clipping and noise."),
 ]
 SeedsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=100,
-        help="Of free-rider and poisoning: worlds and noises.",
+        help="free-rider, poisoning: how many worlds.",
         show_default="5",
     ),
 ]
 EpsilonOption = Annotated[
     float | None,
     typer.Option(
-        min=0.01, max=100, help="Of the study of differencing and door.", show_default="1"
+        min=0.01, max=100, help="differencing, door: the study's epsilon.", show_default="1"
     ),
 ]
 CanariesOption = Annotated[
     int | None,
-    typer.Option(min=100, max=1_000_000, help="Of door: records with a coin.", show_default="4000"),
+    typer.Option(min=100, max=1_000_000, help="door: how many records.", show_default="4000"),
 ]
 StepsOption = Annotated[
     int | None,
-    typer.Option(min=1, max=1000, help="Of door: of training.", show_default="4"),
+    typer.Option(min=1, max=1000, help="door: steps of training.", show_default="4"),
 ]
 DefectOption = Annotated[
     DoorDefect | None,
     typer.Option(
         metavar="DEFECT",  # a list of them is wider than a terminal
-        help=f"Of door: put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
+        help=f"door: run with this defect: {', '.join(one.value for one in DoorDefect)}.",
     ),
 ]
 NoiseOption = Annotated[

@@ -49,7 +49,7 @@ InstitutionColumn = Annotated[
 By = Annotated[
     Engine,
     typer.Option(
-        help="custodians: as deployed; sums: one pass, no protocol; ray: that, on all cores."
+        help="custodians: as deployed; sums: one pass, no protocol; ray: sums on all cores."
     ),
 ]
 HoldoutFile = Annotated[

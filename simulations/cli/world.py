@@ -30,7 +30,7 @@ from fieldfare.simulations.world.marginals import world_screen
 from fieldfare.simulations.world.writing import write_world
 
 Whose = Annotated[
-    WorldFederation, typer.Option(help="Whose banks: five, or twelve that share people.")
+    WorldFederation, typer.Option(help="The banks: five, or twelve that share people.")
 ]
 Prevalence = Annotated[
     float, typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring.")
@@ -45,7 +45,7 @@ def demo_command(
     out: Out,
     seed: Seed = 0,
     people: Annotated[
-        int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+        int | None, typer.Option(min=500, help="Fewer run faster, but noise hides more.")
     ] = None,
     federation: Whose = WorldFederation.FIVE,
     version: Version = DEFAULT_VERSION,
@@ -91,7 +91,7 @@ def world_make_command(
     ] = None,
     federation: Whose = WorldFederation.FIVE,
     prevalence: Prevalence = DEFAULT_PREVALENCE,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all chance.")] = 0,
     version: Version = DEFAULT_VERSION,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
@@ -118,22 +118,22 @@ def world_make_command(
 @app.command("world.start")
 def world_start_command(
     scenarios: Annotated[
-        str, typer.Option(metavar="S1,S4", help="What the world knows of; no others happen there.")
+        str, typer.Option(metavar="S1,S4", help="The only scenarios that happen there.")
     ],
     out: Annotated[
         Path, typer.Option(metavar="NAME.safetensors", help="A new file, named as studies name it.")
     ],
     study: Annotated[
         Path | None,
-        typer.Option(metavar="STUDY.toml", help="Of its features; all of the pack by default."),
+        typer.Option(metavar="STUDY.toml", help="Names the features; by default all of the pack."),
     ] = None,
     people: Annotated[int, typer.Option(metavar="N", help="Persons.")] = starts.PEOPLE,
     months: Annotated[int, typer.Option(min=1, max=MOST_MONTHS)] = starts.MONTHS,
     prevalence: Prevalence = starts.PREVALENCE,
     spread: Annotated[
-        float, typer.Option(min=0.01, max=10, help="Log-odds that a curve moves from nothing.")
+        float, typer.Option(min=0.01, max=10, help="How far a curve moves from 0, in log-odds.")
     ] = starts.SPREAD,
-    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="The only chance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="Seed of all chance.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make a public start: curves learned in an invented world, for studies to start from.

@@ -86,7 +86,7 @@ def import_records(
         )
     unheard = sorted(given - importer.options)
     if unheard:
-        raise UsageError(f"{unheard[0]}: nothing that {form.value} heeds; leave it out")
+        raise UsageError(f"{unheard[0]}: {form.value} does not use it; leave it out")
     _refuse_unknown(options.lacking)
     for file in files:
         if file.exists() and not (file.is_file() or file.is_dir()):

@@ -146,8 +146,8 @@ def refuse_pattern(path: Path) -> None:
     fits = glob(str(path)) if looks_like_pattern(path) else []  # noqa: PTH207 -- a whole path
     if set(fits) - {str(path)}:
         raise RecordsError(
-            f"{path}: expected a name that no other file fits where *, ? and [ are a pattern's, "
-            "found one; rename it"
+            f"{path}: expected a name that matches no other file when read as a pattern (*, ?, [), "
+            "found one that does; rename it"
         )
 
 

@@ -97,8 +97,8 @@ def _refuse_others(
     ]
     if others:
         raise RecordsError(
-            f"{name}: expected numbers, truth values, dates, times or text, found a type that not "
-            f"every reader takes for the same: {', '.join(others)}; write them as text, or leave "
+            f"{name}: expected numbers, truth values, dates, times or text, found types that "
+            f"readers interpret differently: {', '.join(others)}; write them as text, or leave "
             "them out"
         )
 

@@ -76,7 +76,7 @@ def test_a_torn_line_spoils_no_other(casework: Casework) -> None:
     casework.sign(act())
     signed, (complaint,) = casework.acts(NOW)
     assert len(signed) == 2
-    assert "1 lines no acts" in complaint
+    assert "1 lines are no acts" in complaint
 
 
 def test_own_lines_of_alerts_that_are_gone_are_blanked_in_place(casework: Casework) -> None:

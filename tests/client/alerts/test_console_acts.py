@@ -81,7 +81,7 @@ def test_nobody_else_speaks_for_others(tmp_path: Path) -> None:
     path.chmod(FILE_MODE)
     signed, complaints = queue.casework.acts(utc_now())
     assert signed == []
-    assert "2 lines no acts" in complaints[0]
+    assert "2 lines are no acts" in complaints[0]
 
 
 def test_what_counted_stays_when_another_user_becomes_the_console(
@@ -99,7 +99,7 @@ def test_what_counted_stays_when_another_user_becomes_the_console(
     for _ in range(2):
         found = collect(home, queue.casework)
         assert (found.taken, found.gone) == (0, 0)
-        assert "1 lines no acts" in found.complaints[0]
+        assert "1 lines are no acts" in found.complaints[0]
     with casework_store(queue.casework) as store:
         assert store.find(ALERT.alert).status.state == "closed"
     path = queue.casework.decisions / f"{ME}.jsonl"
@@ -158,7 +158,7 @@ def test_no_persons_lines_stop_the_others(home: Home, tmp_path: Path) -> None:
     assert state(queue) == "new"
     found = collect(home, queue.casework)
     assert (found.taken, found.refused) == (2, 1)
-    assert "1 lines no acts" in found.complaints[0]
+    assert "1 lines are no acts" in found.complaints[0]
     with queue.store() as store:
         assert sorted(one.user for one in store.find(ALERT.alert).history) == ["anna", "berta"]
         assert store.knows("k", "anna")

@@ -116,7 +116,7 @@ def test_a_withdrawal_takes_effect_without_a_restart(
             Rejecter(home, custody.ledger, journal, "tester", NOW).withdraw(approved, "no more")
 
         assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
-        told(child, "in force: approvals as they are now")
+        told(child, "in force: approvals were read again")
 
 
 def test_an_approval_takes_effect_without_a_restart(
@@ -205,7 +205,7 @@ def test_what_a_command_decides_is_in_force_when_it_ends(coordinator: Coordinato
     with started(home) as child:
         told(child, "serving on")
         said = command(home, "approve", study[:12], "--yes")
-        assert f"in force now\n  study {study[:12]} is answered for\n" in said
+        assert f"in force now\n  study {study[:12]} is served\n" in said
         assert isinstance(describe(home, study), bytes)
 
         roster = coordinator.file(

@@ -206,6 +206,6 @@ def test_a_person_may_say_how_many_were_honest(home: Home, capsys: Capture) -> N
     assert ledger(home, "recall", "--honest", "3", "--reason", "four of five", "--yes") == 0
     assert "silent members allowed: 1" in capsys.readouterr().out
     assert ledger(home, "recall") == 0
-    assert "nothing is opened" not in capsys.readouterr().out
+    assert "nothing opens" not in capsys.readouterr().out
     assert ledger(home) == 0
     assert "silent members remember" not in capsys.readouterr().out

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said_and_does_nothing(path: Path, changes: dict[str, s
 def test_a_wrong_code_keeps_what_was_typed_of_a_no(path: Path) -> None:
     odd = f'">{SCRIPT}{{{{ 7 * 7 }}}}'
     text = path.decide("reject", reason=odd, keep="1", code="000000")
-    assert "each once" in text
+    assert "or used ones" in text
     assert f'value="{odd}"' in text
     assert (
         SCRIPT
@@ -169,7 +169,7 @@ def test_an_operator_who_is_no_decider_decides_nothing(path: Path, console: Cons
     other = Browser(desk(path.home.path, console))
     console.log_in(other, console.enrolled("olga", ConsoleRole.OPERATOR))
     answer = other.fill(f"{path.page}/decide", page=path.page, **path.fields(), person="otto")
-    assert "each once" in unescape(answer.text)
+    assert "or used ones" in unescape(answer.text)
     assert path.state is State.RECEIVED
 
 

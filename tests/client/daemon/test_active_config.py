@@ -27,11 +27,11 @@ def test_every_change_is_a_line() -> None:
     )
     assert list(changes(ONE, two)) == [
         "roster version 2 (was 1)",
-        "the policy as it is now: its budget holds from the next release on",
+        "the policy changed: its budget holds from the next release on",
         "another identity signs",
         "ledger epoch 1 (was 0)",
-        f"study {'c' * 12} is answered for",
-        f"study {'a' * 12} is answered for no more",
+        f"study {'c' * 12} is served",
+        f"study {'a' * 12} is no longer served",
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_new_approval_reads_no_other_studys_records(
     loaded: list[str] = []
     prepare = monkeypatch_loader(monkeypatch, loaded)
     assert reloader.changed()
-    assert reloader.reload().changed == [f"study {other.id[:12]} is answered for"]
+    assert reloader.reload().changed == [f"study {other.id[:12]} is served"]
     assert loaded == ["other"]
     assert serves(reloader, other.id)
     assert serves(reloader)
@@ -126,7 +126,7 @@ def test_a_withdrawal_is_report(reloader: CustodianReloader, coordinator: Coordi
     with open_custody(coordinator.institution(NAME), None, clock) as custody:
         Rejecter(home, custody.ledger, journal, "tester", NOW).withdraw(STUDY.id, "")
     assert not serves(reloader)  # at once: its keys are gone
-    assert reloader.reload().changed == [f"study {STUDY.id[:12]} is answered for no more"]
+    assert reloader.reload().changed == [f"study {STUDY.id[:12]} is no longer served"]
     assert reloader.status().studies == []
 
 
@@ -230,7 +230,7 @@ def test_a_tighter_policy_counts_without_a_restart(
     coordinator.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
     assert reloader.changed()
     assert reloader.reload().changed == [
-        "the policy as it is now: its budget holds from the next release on"
+        "the policy changed: its budget holds from the next release on"
     ]
     after = reloader.status()
     assert before.ledger is not None

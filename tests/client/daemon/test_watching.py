@@ -117,8 +117,8 @@ def test_the_log_does_not_say_whether_records_could_be_read() -> None:
     people, log = told_of_approvals(readable=True)
     others, same = told_of_approvals(readable=False)
     assert log == same != []
-    assert any("is answered for" in line for line in people)
-    assert any("is answered for" in line for line in others)
+    assert any("is served" in line for line in people)
+    assert any("is served" in line for line in others)
     assert not any("study " in line or "left out" in line for line in log)
 
 

@@ -170,7 +170,7 @@ def test_a_code_counts_once_and_for_one_thing(bench: Bench, kept: KeptStudy) -> 
         desk.decide(asked, 0)  # the same form, sent twice
     again = bench.asked(other).model_copy(update={"code": asked.code})
     bench.seconds -= 60  # the same minute: the code is still shown
-    with pytest.raises(UsageError, match="each once"):
+    with pytest.raises(UsageError, match="or used ones"):
         desk.decide(again, 0)
     assert bench.state(other) is State.RECEIVED
     assert len(bench.logged("approval")) == 1
@@ -179,7 +179,7 @@ def test_a_code_counts_once_and_for_one_thing(bench: Bench, kept: KeptStudy) -> 
 def test_wrong_codes_are_few_and_stand_in_the_log(bench: Bench, kept: KeptStudy) -> None:
     desk = bench.desk()
     for number in range(TRIES + 1):
-        match = "too many" if number == TRIES else "each once"
+        match = "too many" if number == TRIES else "or used ones"
         with pytest.raises(UsageError, match=match):
             desk.decide(bench.asked(kept, code="000000"), 0)
         bench.seconds -= 60

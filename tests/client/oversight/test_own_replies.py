@@ -89,7 +89,7 @@ def test_another_reply_under_the_same_key_is_found(recorded: Recorder) -> None:
     def put(leaves: list[Leaf]) -> None:
         leaves[at] = forged
 
-    with pytest.raises(MisfitError, match="the reply that left you") as found:
+    with pytest.raises(MisfitError, match="the reply that you sent") as found:
         compare(recorded, put)
     misfit = found.value.misfit
     assert (misfit.line, misfit.leaf, misfit.institution) == (at + 2, at, BANK)

@@ -160,7 +160,7 @@ def test_a_file_that_no_run_wrote_is_not_overwritten(canonical: Path, tmp_path: 
     entries = canonical / "transactions"
     before = {one.name: one.read_bytes() for one in entries.iterdir()}
     assert f"{AS_OF}.parquet" in before
-    with pytest.raises(UsageError, match=rf"{AS_OF}\.parquet: expected no file where a day goes"):
+    with pytest.raises(UsageError, match=rf"{AS_OF}\.parquet: expected no file of a day"):
         ran(task(canonical), entries, AS_OF)
     assert {one.name: one.read_bytes() for one in entries.iterdir()} == before
     own = tmp_path / "features"

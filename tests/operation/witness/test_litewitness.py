@@ -115,7 +115,7 @@ def test_it_signs_a_log_that_grows_and_nothing_else(
             store._database.rows(f"DROP TRIGGER {trigger}")
         store._database.rows("DELETE FROM head_log WHERE position > 9")
         store._database.rows("DELETE FROM cosigned_heads")
-        assert "it signed 15 heads, and here are 10: this home is behind" in asked()[1]
+        assert "it signed 15 heads, this home has 10: the home is behind" in asked()[1]
         for _ in range(6):
             grow("d")
         assert "422: it says that the log did not grow" in asked()[1]  # another history

@@ -87,7 +87,7 @@ def client_of(server: HTTPServer) -> Iterator[BoundedClient]:
     [
         ("endless", "at most"),
         ("of no length", "at most"),
-        ("packed", "a packed one"),
+        ("packed", "a compressed one"),
     ],
 )
 def test_a_response_is_bounded(asked: str, expected: str) -> None:

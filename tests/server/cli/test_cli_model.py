@@ -89,5 +89,5 @@ def test_a_delivery_of_before_another_online_key_is_said_to_be_one(
     assert export(coordinator_home, out) == 1
     assert not out.exists()
     said = capsys.readouterr().err
-    assert f"{RUN}: expected a delivery that the online key of today signed" in said
+    assert f"{RUN}: expected a delivery that the present online key signed" in said
     assert "after `renew online-key` or a restore" in said

@@ -162,7 +162,7 @@ def test_a_run_whose_metrics_noise_hides_is_refused(keyed: KeyedCoordinator, cap
     lines = capsys.readouterr().err.splitlines()
     assert "positives in the hold-out, so that noise does not hide every metric" in lines[0]
     assert lines[-1] == (
-        "fieldfare: nothing was started and nothing spent; --force starts it all the same"
+        "fieldfare: nothing was started and nothing spent; --force starts it anyway"
     )
 
 
@@ -410,7 +410,7 @@ def test_a_superlink_that_is_away_is_said_and_waited_for(
     assert keyed.command("run", "stop", "first", "--grace", "0") == 1
     assert "repeat this when the SuperLink runs" in capsys.readouterr().err
     assert keyed.command("run", "resume", "first") == 1
-    assert "whether it goes on is not known" in capsys.readouterr().err
+    assert "nobody knows whether it goes on" in capsys.readouterr().err
     process = keyed.process("runs", "first")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("first: stopping")

@@ -72,7 +72,7 @@ def test_a_proxy_that_cannot_come_is_refused(bind: str, proxy: str, *, fits: boo
     if fits:
         assert parse_toml(text, CoordinatorSettings, "coordinator").proxies == (proxy,)
         return
-    with pytest.raises(StudyError, match=r"proxies: expected IPv. addresses, as bind is one"):
+    with pytest.raises(StudyError, match=r"proxies: expected IPv. addresses, the only ones"):
         parse_toml(text, CoordinatorSettings, "coordinator")
 
 

@@ -98,7 +98,7 @@ def test_a_home_that_is_behind_is_told_so(
     grow()
     witness.seen[origin] = (7, bytes(32))
     found = ask_witness(store, origin, witness.section, witness.post)
-    assert "it signed 7 heads, and here are 1: this home is behind" in found.trouble
+    assert "it signed 7 heads, this home has 1: the home is behind" in found.trouble
     assert found.cosigned == 0
 
 

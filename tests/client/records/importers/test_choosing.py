@@ -25,7 +25,7 @@ def test_where_the_simulations_are_not_a_simulators_form_names_their_role(tmp_pa
 
 
 def test_an_option_that_nobody_heeds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--bank: nothing that htcds heeds"):
+    with pytest.raises(UsageError, match="--bank: htcds does not use it"):
         import_records(
             ImportFormat.HTCDS, [SAMPLES / "htcds.csv"], tmp_path / "out",
             ImportOptions(KEYED, bank="a"), frozenset({"--bank"}),

@@ -253,7 +253,7 @@ def test_a_type_that_readers_take_for_different_ones_is_refused_by_name(
         pq.write_table(pa.table({"fine": fine, "odd": odd}), path)
     else:
         duckdb.sql(f"SELECT 1 AS fine, {made} AS odd").write_parquet(str(path))
-    with pytest.raises(RecordsError, match="takes for the same: odd; write"), open_source(path):
+    with pytest.raises(RecordsError, match="interpret differently: odd; write"), open_source(path):
         pass
 
 
