@@ -266,9 +266,7 @@ def test_a_scheduled_run_begins_once_and_can_be_stopped_before(
     run_control.schedule(store, "run-1", keyed.study.id, due, NOW)
     assert inspect_run(store, link, "run-1").word == "scheduled"
     assert look(opened, due - MINUTE) == []
-    assert look(opened, due) == [
-        "run run-1: begun as planned, not before 2026-06-01 13:00 UTC"
-    ]
+    assert look(opened, due) == ["run run-1: begun as planned, not before 2026-06-01 13:00 UTC"]
     assert inspect_run(store, link, "run-1").life is Life.ALIVE
     assert store.restarts("run-1").automatic == 0
     store.set_state("run-1", RunStatus.FINISHED, "", due)

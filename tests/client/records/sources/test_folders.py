@@ -277,7 +277,9 @@ def test_a_name_with_a_patterns_signs_is_read_once_or_refused(tmp_path: Path) ->
     folder = written(tmp_path, {name: rows(place, 1) for place, name in enumerate(names)})
     assert read_records([folder], study()).units.tolist() == ["u0", "u1", "u2", "u3"]
     written(tmp_path, {"ab.parquet": rows(4, 1)})
-    with pytest.raises(RecordsError, match=r"a\[b\].parquet: expected a name that matches no other file"):
+    with pytest.raises(
+        RecordsError, match=r"a\[b\].parquet: expected a name that matches no other file"
+    ):
         read_records([folder], study())
 
 
