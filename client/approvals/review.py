@@ -324,7 +324,7 @@ def _left_objections(policy: Policy, plan: Plan, spent: SpentBudget) -> Iterator
             freed = [next_freed(spent.freed, delta), enough_from(needed, left, spent.freed)]
             parts = [f"{said} of {policy.budget.yearly_epsilon:g} in any 365 days", *freed]
         else:
-            parts = [f"{said} of {policy.budget.lifetime_epsilon:g} ever, which never comes free"]
+            parts = [f"{said} of {policy.budget.lifetime_epsilon:g} ever, which is never freed"]
         yield PolicyViolation(
             rule,
             f"at most mu^2 {from_picomu2(left)!r} of {from_picomu2(limit)!r}",

@@ -136,7 +136,7 @@ class EncryptedReader:
         if secret is None or len(secret) != KEY_BYTES:
             raise KeysError(
                 f"{self._name}: expected a backup that this recovery key opens, found one for "
-                f"another key, or a damaged begin; this one is {key.public.spoken}"
+                f"another key, or a damaged start; this one is {key.public.spoken}"
             )
         return secret
 

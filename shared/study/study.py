@@ -699,5 +699,5 @@ def check_deployable(study: Study) -> None:
         raise StudyError(
             "records.unit: expected a column of ids, found none: a study that institutions run "
             "names its unit, so that each one stays on its side of the hold-out; add an id to the "
-            "records and name its column (`fieldfare simulate` alone does without)"
+            "records and name its column (only `fieldfare simulate` takes none)"
         )

@@ -28,7 +28,7 @@ _GONE: Final = {  # what earlier studies said, and why it has no meaning any mor
 _STRATEGY: Final = frozenset(["strategy", "strategies"])
 _STRATEGIES: Final = frozenset(["fedavg", "fedprox", "fedadam", "fedmedian", "krum"])
 _SEES_UPDATES: Final = (
-    "whoever conducts such a strategy sees every institution's update, and in a study nobody sees "
+    "the coordinator of such a strategy sees every institution's update; in a study nobody sees "
     "more than the sum; compare strategies in a simulation: fieldfare simulate --baselines fedavg"
 )
 

@@ -27,7 +27,7 @@ def loopback(address: str) -> Iterator[Listener]:
     if ip is None or not ip.is_loopback:
         raise UsageError(
             f"{address}: expected an address of this machine alone, such as 127.0.0.1:{port}, "
-            "found another: a proxy with TLS stands before what others shall reach"
+            "found another: put a proxy with TLS before what others are to reach"
         )
     family = socket.AF_INET6 if ":" in str(ip) else socket.AF_INET
     try:

@@ -66,7 +66,7 @@ class Patience:
             NoticeError: `call` does, or it took too long.
         """
         if self._hanging is not None and self._hanging.is_alive():
-            raise NoticeError("the last try still hangs")
+            raise NoticeError("the last try has not ended")
         done: Queue[FieldfareError | None] = Queue()
 
         def carried_out() -> None:
@@ -236,7 +236,7 @@ def _mail_faults() -> Iterator[None]:
             "the mail server's certificate does not verify, or it has no TLS"
         ) from None
     except smtplib.SMTPException:
-        raise NoticeError("the mail server refuses the message, or hangs up") from None
+        raise NoticeError("the mail server refuses the message or the connection") from None
     except TimeoutError:
         raise NoticeError("the mail server gave no answer in time") from None
     except (OSError, ValueError):

@@ -214,7 +214,7 @@ def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) 
     )
     spent = replace(NOTHING, lifetime=granted.lifetime_picomu2)
     (ever,) = all_objections(policy, plan, spent)
-    assert "costs 0.9, 0 is left of 6 ever, which never comes free" in str(ever)
+    assert "costs 0.9, 0 is left of 6 ever, which is never freed" in str(ever)
 
 
 def test_a_study_that_gives_nothing_is_said_to(coordinator: Coordinator, policy: Policy) -> None:

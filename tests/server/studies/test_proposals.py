@@ -81,7 +81,7 @@ def test_a_plan_that_cannot_be_carried_out_is_not_signed(home: CoordinatorHome) 
 
 
 def test_a_study_without_a_unit_is_for_simulations_alone(home: CoordinatorHome) -> None:
-    with pytest.raises(StudyError, match="fieldfare simulate` alone does without"):
+    with pytest.raises(StudyError, match="only `fieldfare simulate` takes none"):
         propose(home, home_study(records__unit=None), signer(home))
     assert proposals(home) == ()
 

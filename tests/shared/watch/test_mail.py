@@ -106,7 +106,7 @@ def test_what_a_server_says_is_not_repeated(tmp_path: Path) -> None:
         box.answer = "554 Maria Lopez, account 1234"
         with pytest.raises(NoticeError) as raised:
             route(box, tmp_path).send(NOTICE, NOW)
-    assert str(raised.value) == "the mail server refuses the message, or hangs up"
+    assert str(raised.value) == "the mail server refuses the message or the connection"
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
