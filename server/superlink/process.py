@@ -148,9 +148,8 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
             log.info("PROXY headers are believed from %s", ", ".join(terms.proxies))
         log.info("control and runs at https://%s:%d, this host alone", LOOPBACK, terms.local_port)
         log.info("audit log: %s", terms.audit_log)
-        loop = servers[0][0].config.get_loop_factory()
         try:
-            with asyncio.Runner(loop_factory=loop) as runner:
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
                 runner.run(_serve(servers, audit, terms, context))
         finally:
             audit.close()

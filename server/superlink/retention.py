@@ -161,8 +161,7 @@ def _rewrite(link: sqlite3.Connection) -> None:
 
 
 def _one(link: sqlite3.Connection, query: str) -> int:
-    found: int = link.execute(query).fetchone()[0]
-    return found
+    return int(link.execute(query).fetchone()[0])
 
 
 # -- flower environment ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ a moment later: nobody has to ask every few milliseconds.
 """
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from fieldfare.server.superlink.connections import Peer
 from fieldfare.server.superlink.gate import (
+    CONTROL,
     FLEET,
     NOBODY,
     RUNTIME,
@@ -32,6 +34,10 @@ MOST_SESSIONS: Final = 4096  # of pieces that are on their way; the oldest is fo
 PULL: Final = "pull-messages"
 CALLS: Final = (PULL, "push-messages", "push-object", "pull-object", "confirm-message-received")
 LOOK_SECONDS: Final = 1.0  # between two looks for tasks without a heartbeat
+LOCK_MILLISECONDS: Final = 100  # that the short way waits for SQLite's lock; Flower waits 5 s
+THREAD: Final = "short-way"
+# Whoever these take off may be waiting: asked again, a question of theirs is refused.
+ENDS: Final = (CONTROL + "unregister-node", CONTROL + "stop-run")
 PROTOBUF: Final = b"application/protobuf"
 
 
@@ -67,7 +73,7 @@ class MessageNews:
     def announce(self, session: str, pieces: Collection[str]) -> None:
         """Take note of the pieces that are still to come; of none, the message is whole."""
         if not pieces:
-            self._tell()
+            self.tell()
             return
         self._missing[session] = set(pieces)
         while len(self._missing) > MOST_SESSIONS:
@@ -81,22 +87,26 @@ class MessageNews:
         missing.discard(piece)
         if not missing:
             del self._missing[session]
-            self._tell()
+            self.tell()
 
     def next(self) -> asyncio.Event:
-        """Return what is set when the next message has come whole."""
+        """Return what is set when the next message has come whole, or whoever waits shall ask."""
         return self._event
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Let whoever waits ask again."""
         event, self._event = self._event, asyncio.Event()
         event.set()
 
 
 def lighten(state: Any) -> None:
-    """Take from Flower's state what costs every call a write and nobody here reads.
+    """Take from Flower's state what holds calls up.
 
     It looks for tasks without a heartbeat at each question for a run's status, and adds up the
-    bytes of each run. The first is done once a second, the second not at all.
+    bytes of each run, which nobody here reads. The first is done once a second, the second not at
+    all. The short way's one thread has a connection of its own: where somebody else writes for
+    long, its call fails soon and waits in Flower's app, where it is in nobody's way, and calls
+    that wait there for each of Flower's connections take none from it.
     """
     look, last = state._cleanup_expired_task_tokens, -LOOK_SECONDS  # noqa: SLF001
 
@@ -109,6 +119,9 @@ def lighten(state: Any) -> None:
 
     state._cleanup_expired_task_tokens = look_seldom  # noqa: SLF001
     state.store_traffic = lambda *_, **__: None
+    sessions, own = state._session_factory, state._engine.connect()  # noqa: SLF001
+    own.connection.driver_connection.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
+    state._session_factory = lambda: sessions(bind=own) if _in_thread() else sessions()  # noqa: SLF001
 
 
 class ShortWay:
@@ -127,7 +140,7 @@ class ShortWay:
         """
         self._app, self._calls, self._is_known = app, calls, is_known
         # One thread: SQLite has one writer, and two that wait for each other sleep.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-way")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
         self._news = {FLEET: MessageNews(), RUNTIME: MessageNews()}  # by who waits for it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,6 +148,8 @@ class ShortWay:
         call = self._calls.get(scope["path"]) if scope["method"] == "POST" else None
         if call is None or not self._may_pass(scope):
             await self._app(scope, receive, send)
+            for news in self._news.values() if scope["path"] in ENDS else ():
+                news.tell()
             return
         body: bytes = (await receive())["body"]
         found = await self._held(call, scope, body, receive)
@@ -159,9 +174,8 @@ class ShortWay:
             coming = news.next()  # before the question: what comes meanwhile is not missed
             found = await loop.run_in_executor(self._thread, call.handle, scope, body)
             left = end - loop.time()
-            if found is None or left <= 0 or not call.hold_seconds or found.answer.messages_list:
-                return found
-            if not await _comes(coming, receive, left):
+            waits = found is not None and left > 0 and not found.answer.messages_list
+            if not waits or not await _comes(coming, receive, left):
                 return found
 
     def _note(self, path: str, found: Exchange) -> None:
@@ -172,12 +186,16 @@ class ShortWay:
             news.take(found.request.session_id, found.request.object_id)
 
 
+def _in_thread() -> bool:
+    return threading.current_thread().name.startswith(THREAD)
+
+
 def _side(path: str) -> str:
     return FLEET if path.startswith(FLEET) else RUNTIME
 
 
 async def _comes(coming: asyncio.Event, receive: Receive, seconds: float) -> bool:
-    """Wait for a message; False where none comes in time, or who asked has hung up.
+    """Wait for news; False where none comes in time, or who asked has hung up.
 
     A message is given out once: who is not there any more must not be given it.
     """
@@ -191,9 +209,6 @@ async def _comes(coming: asyncio.Event, receive: Receive, seconds: float) -> boo
 
 
 async def _send(content: bytes, send: Send) -> None:
-    headers = [
-        (b"content-type", PROTOBUF),
-        (b"content-length", str(len(content)).encode()),
-    ]
+    headers = [(b"content-type", PROTOBUF), (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -35,11 +35,7 @@ from flwr.common.constant import (
     SubStatus,
 )
 from flwr.common.event_log_plugin import EventLogWriterPlugin
-from flwr.common.serde import (
-    fab_to_proto,
-    run_from_proto,
-    user_config_to_proto,
-)
+from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
 from flwr.common.serde_utils import metadata_from_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
@@ -576,11 +572,9 @@ def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
 
 def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClient:
     """Return a link that tries once and raises what it met: flwr's own link ends the process."""
-    interceptors: list[Any] = [
-        RuntimeVersionHttpInterceptor("flwr-serverapp"),
-        RuntimeTokenHttpInterceptor(token),
-    ]
-    return RuntimeHttpClient.from_server_address(address, False, authority, interceptors)
+    proof = RuntimeTokenHttpInterceptor(token)
+    both: list[Any] = [RuntimeVersionHttpInterceptor("flwr-serverapp"), proof]
+    return RuntimeHttpClient.from_server_address(address, False, authority, both)
 
 
 def _heartbeat(link: RuntimeHttpClient) -> Callable[[], bool]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+import sqlite3
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.proto.control_pb2 import StopRunRequest, UnregisterNodeRequest
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
+from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supercore.task_identity import TaskIdentity
 from sqlalchemy import text
 from tests.support.network.coordinator import (
@@ -36,7 +39,16 @@ from fieldfare.client.node.fleet import Arrival, Fleet, SuperlinkEndpoint, joine
 from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.superlink import superlink as superlink_module
 from fieldfare.server.superlink.control import control_target
-from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, RUNTIME, App, CallRules, Gate
+from fieldfare.server.superlink.gate import (
+    CONTROL,
+    FLEET,
+    LOCAL,
+    PUBLIC,
+    RUNTIME,
+    App,
+    CallRules,
+    Gate,
+)
 from fieldfare.server.superlink.short_way import LOOK_SECONDS, MOST_SESSIONS, MessageNews
 from fieldfare.server.superlink.superlink import (
     SuperlinkApp,
@@ -47,6 +59,7 @@ from fieldfare.server.superlink.superlink import (
 
 PROTOBUF: Final = {"content-type": "application/protobuf"}
 TRIES: Final = 20
+PROMPT_SECONDS: Final = 4.0  # less than Flower waits for SQLite's lock
 
 
 @pytest.fixture
@@ -62,20 +75,40 @@ def registered(flower: SuperlinkApp, key: ec.EllipticCurvePrivateKey) -> int:
     return int(state_of(flower).create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, spki(key), 30.0))
 
 
+def begun_run(flower: SuperlinkApp) -> tuple[int, str]:
+    """A run that is under way, and the token of its task."""
+    state = state_of(flower)
+    run = state.create_run(
+        None, None, None, {}, "@none/default", None, NOOP_FLWR_AID, TaskType.SERVER_APP
+    )
+    (task,) = state.get_tasks(run_ids=[run])
+    token = state.claim_task(task.task_id)
+    assert token
+    assert state.activate_task(task.task_id)
+    return int(run), str(token)
+
+
 def asked(
     flower: SuperlinkApp, app: App, path: str, body: bytes, headers: Mapping[str, str]
 ) -> tuple[int, bytes, str]:
     """Ask through the gate, as a listener does: status, content and its type."""
+    found = asyncio.run(ask(flower, app, path, body, headers))
+    return found.status_code, found.content, found.headers.get("content-type", "")
+
+
+def version() -> dict[str, str]:
+    """The headers by which Flower knows its own version."""
+    return dict(RuntimeVersionMetadata.from_local_component("test").as_metadata())
+
+
+async def ask(
+    flower: SuperlinkApp, app: App, path: str, body: bytes, headers: Mapping[str, str]
+) -> httpx.Response:
     offered = PUBLIC if path.startswith(FLEET) else LOCAL
     gate: Any = Gate(app, CallRules("either", offered, "t", flower.vouched), lambda _: None)
-
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="https://here") as web:
-            return await asyncio.wait_for(web.post(path, content=body, headers=headers), 20.0)
-
-    found = asyncio.run(ask())
-    return found.status_code, found.content, found.headers.get("content-type", "")
+    transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://here") as web:
+        return await asyncio.wait_for(web.post(path, content=body, headers=headers), 20.0)
 
 
 class Asker:
@@ -199,18 +232,76 @@ def test_a_refusal_does_not_undo_the_look_for_silent_tasks(
 ) -> None:
     """Flower's app would not look again within the second, and let a node into an ended run."""
     asker, state, now = Asker(flower), state_of(flower), time.monotonic()
-    run = state.create_run(
-        None, None, None, {}, "@none/default", None, NOOP_FLWR_AID, TaskType.SERVER_APP
-    )
-    (task,) = state.get_tasks(run_ids=[run])
-    assert state.claim_task(task.task_id)
-    assert state.activate_task(task.task_id)
+    run, _ = begun_run(flower)
     with state.session() as session:
         session.execute(text("UPDATE task SET active_until = '2020-01-01 00:00:00.000000'"))
     monkeypatch.setattr(time, "monotonic", lambda: now + 2 * LOOK_SECONDS)
     body = PullObjectRequest(node=asker.node, run_id=run, object_id="x").SerializeToString()
     headers = PROTOBUF | signed(asker.key)
     assert asked(flower, flower.app, FLEET + "pull-object", body, headers)[0] >= 400
+
+
+def test_a_call_that_waits_for_another_writer_is_in_nobodys_way(
+    flower: SuperlinkApp, tmp_path: Path
+) -> None:
+    """Flower waits five seconds for SQLite's lock, and so would whoever stands behind it."""
+    asker, (run, _) = Asker(flower), begun_run(flower)
+    headers = PROTOBUF | signed(asker.key)
+    pull = PullMessagesRequest(node=asker.node).SerializeToString()
+    read = PullObjectRequest(node=asker.node, run_id=run, object_id="x").SerializeToString()
+    path = FLEET + "pull-object"
+
+    async def both(writer: sqlite3.Connection) -> tuple[bool, int, int]:
+        """Whether who only reads was answered first, and both statuses."""
+        first = asyncio.ensure_future(
+            ask(flower, flower.app, FLEET + "pull-messages", pull, headers)
+        )
+        await asyncio.sleep(0.05)
+        second = ask(flower, flower.app, path, read, headers)
+        answer = await asyncio.wait_for(second, PROMPT_SECONDS)
+        alone = not first.done()
+        writer.rollback()
+        return alone, (await first).status_code, answer.status_code
+
+    assert asked(flower, flower.app, path, read, headers)[0] == 200
+    with closing(sqlite3.connect(tmp_path / "superlink.sqlite")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert asyncio.run(both(writer)) == (True, 200, 200)
+
+
+@pytest.mark.parametrize("side", ["node", "run"])
+def test_who_is_taken_off_while_a_question_is_held_is_refused_as_flower_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """At that moment, and not with an empty answer when the question has been held."""
+    monkeypatch.setattr(superlink_module, "NODE_HOLD_SECONDS", 2 * PROMPT_SECONDS)
+    monkeypatch.setattr(superlink_module, "RUN_HOLD_SECONDS", 2 * PROMPT_SECONDS)
+    flower = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
+    asker, (run, token) = Asker(flower), begun_run(flower)
+    path, question, headers = {
+        "node": (FLEET, PullMessagesRequest(node=asker.node), signed(asker.key)),
+        "run": (RUNTIME, PullAppMessagesRequest(), version() | {TASK_TOKEN_HEADER: token}),
+    }[side]
+    given = (path + "pull-messages", question.SerializeToString(), PROTOBUF | headers)
+    control_path, order = {
+        "node": ("unregister-node", UnregisterNodeRequest(node_id=asker.node.node_id)),
+        "run": ("stop-run", StopRunRequest(run_id=run)),
+    }[side]
+    headers = PROTOBUF | version() | {"authorization": "Bearer t"}
+
+    async def taken_off() -> tuple[bool, int, httpx.Response]:
+        held = asyncio.ensure_future(ask(flower, flower.app, *given))
+        await asyncio.sleep(0.5)
+        waited, content = not held.done(), order.SerializeToString()
+        done = await ask(flower, flower.app, CONTROL + control_path, content, headers)
+        return waited, done.status_code, await asyncio.wait_for(held, PROMPT_SECONDS)
+
+    assert asked(flower, flower.flower, *given)[0] == 200
+    waited, status, answer = asyncio.run(taken_off())
+    assert (waited, status) == (True, 200)
+    expected = asked(flower, flower.flower, *given)
+    assert expected[0] >= 400
+    assert (answer.status_code, answer.content) == expected[:2]
 
 
 # ---- news
