@@ -1,0 +1,437 @@
+"""How few steps reach what a study's own schedule reaches: a grid of schedules, paired with it.
+
+    python -m tests.benchmarks.learning.rounds --rows FILE [--data FOLDER] [--work FOLDER]
+        [--minutes N] [--table]
+
+A schedule says what a study's file can say: steps, rate, momentum, the share of iterates averaged,
+C, coordinates. Each run learns one set of records under one schedule, its noise as large as all
+shares of the plan's, and is measured on all hold-outs: AUROC, average precision (AP) pooled and as
+a mean over institutions, and how many of 100 cases are found where each institution reviews its
+budget. A seed decides split and noise, and a study's own schedule has the same seed, so that
+differences are paired; a schedule of another number of steps has other draws of noise.
+
+*late* are five banks of the invented world whose labels are those that banks came to know,
+measured by the truth; *true* are the same banks with every case known. Worlds are of seeds 30 and
+later, on which nothing was chosen before; 100 to 109 stay for what is promised.
+
+Runs are written to the file of rows as they end, and those that stand there are not run again.
+"""
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from csv import DictReader
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+from tests.benchmarks.harness import Bench
+from tests.benchmarks.learning.trials import ADULT_BANKS, STUDIES, TrialSet, parameters_of
+
+from fieldfare.client.drafting.draft import draft_study
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.models import model_for
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.federation.population import RecordsChoice, load_population
+from fieldfare.simulations.joining.worlds import ROLE, WorldTerms
+from fieldfare.simulations.published.amlsim import derive_amlsim
+from fieldfare.simulations.world.studies import INSTITUTION
+
+AUROC_LOSS: Final = 0.003
+AP_LOSS: Final = 0.01
+STEPS: Final = (12, 18, 25, 30, 40)
+POWERS: Final = (0.5, 0.8)  # of how many times fewer steps there are, by which the rate grows
+LAST: Final = 0.001  # share of iterates: the last one alone
+AVERAGED: Final = (LAST, 0.5)
+WORLD: Final = 30  # seed of the first one
+TEXT_PARTS: Final = 5
+KEYS: Final = ("auroc", "ap", "own", "found")
+FOLDED: Final = ("late", "true")
+
+Scores = NDArray[np.float64]
+Job = tuple[str, int, float, "Schedule"]  # set, seed, epsilon
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a study says of its steps; None: as its file says."""
+
+    steps: int | None = None
+    learning_rate: float | None = None
+    beta1: float | None = None
+    average_last: float | None = None
+    clipping_norm: float | None = None
+    coordinates: str | None = None  # "own": its features'
+
+    @property
+    def name(self) -> str:
+        """A name that says all of it, and "default" of nothing."""
+        said = [f"{one.name}={getattr(self, one.name)}" for one in fields(self)]
+        return " ".join(one for one in said if not one.endswith("=None")) or "default"
+
+    def of(self, study: Study, epsilon: float) -> Study:
+        """Return the study under this schedule, at an epsilon."""
+        content = study.model_dump(mode="json")
+        content["privacy"]["epsilon"] = epsilon
+        content["privacy"].pop("spare_releases", None)  # as many as follow from the steps
+        for one in fields(self)[:4]:
+            if (value := getattr(self, one.name)) is not None:
+                content["training"][one.name] = value
+        if self.clipping_norm is not None:
+            content["privacy"]["clipping_norm"] = self.clipping_norm
+        if self.coordinates is not None:
+            content["geometry"] = {"kind": self.coordinates}
+        if self.coordinates == "own":
+            content.pop("geometry")
+        return Study.model_validate(content)
+
+
+DEFAULT: Final = Schedule()
+
+
+# -- sets -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records of a set: a study, and where its records are.
+
+    Attributes:
+        late: None: labels are what the records say; else whether training takes the labels that
+            banks know, and not the truth by which all are measured.
+    """
+
+    study: Study
+    choice: RecordsChoice
+    late: bool | None = None
+
+    def split(self, name: str, seed: int) -> TrialSet:
+        """Return units of training and of hold-outs, split by a seed."""
+        population = load_population(self.study, self.choice, seed=seed)
+        training, held = dict[str, EncodedUnits](), dict[str, EncodedUnits]()
+        for bank, records in population.records.items():
+            out, known, true = population.holdout[bank], records.data, records.data
+            if self.late is not None and records.audit is not None:
+                true = replace(known, labels=(records.audit != "").astype(np.uint8))
+            training[bank] = (known if self.late else true).select(~out)
+            held[bank] = true.select(out)
+        return TrialSet(name, self.study, training, held)
+
+
+def heart(data: Path, work: Path, seed: int) -> Source:
+    """Return the four hospitals."""
+    del work, seed
+    names = ("cleveland", "hungarian", "switzerland", "va")
+    files = tuple(f"{one}={data / 'heart' / f'processed.{one}.data'}" for one in names)
+    return Source(load_study(STUDIES / "heart.toml"), RecordsChoice(files))
+
+
+def adult(data: Path, work: Path, seed: int) -> Source:
+    """Return Adult, drafted and dealt evenly."""
+    del seed
+    table = pc.read_csv(data / "adult" / "adult.csv.gz")
+    table = table.append_column("unit", [[f"a{row}" for row in range(table.num_rows)]])
+    path = work / "adult.parquet"
+    pq.write_table(table, path)
+    text = draft_study(path, label=table.column_names[-2], unit="unit", name="adult")
+    choice = RecordsChoice((str(path),), institutions=ADULT_BANKS, partition="iid")
+    return Source(parse_study(text), choice)
+
+
+def amlsim(data: Path, work: Path, seed: int) -> Source:
+    """Return AMLSim's six banks."""
+    del seed
+    path = work / "amlsim.parquet"
+    if not path.exists():
+        derive_amlsim(data / "amlsim", path)
+    choice = RecordsChoice((str(path),), institution_column=INSTITUTION)
+    return Source(load_study(STUDIES / "amlsim.toml"), choice)
+
+
+def sms(data: Path, work: Path, seed: int) -> Source:
+    """Return short messages, dealt evenly."""
+    del seed
+    with gzip.open(data / "sms" / "SMSSpamCollection.gz", "rt", encoding="utf-8") as lines:
+        rows = [line.rstrip("\n").split("\t", 1) for line in lines]
+    columns = {
+        "message": [str(place) for place in range(len(rows))],
+        "label": [row[0] for row in rows],
+        "text": [row[1] for row in rows],
+    }
+    path = work / "sms.parquet"
+    pq.write_table(pa.table(columns), path)
+    choice = RecordsChoice((str(path),), institutions=TEXT_PARTS, partition="iid")
+    return Source(load_study(STUDIES / "sms.toml"), choice)
+
+
+def youtube(data: Path, work: Path, seed: int) -> Source:
+    """Return comments of five videos."""
+    del seed
+    rows = []
+    for file in sorted((data / "youtube").glob("Youtube*.csv")):
+        lines = file.read_text(encoding="utf-8").lstrip("\ufeff").splitlines(keepends=True)
+        for place, row in enumerate(DictReader(lines)):
+            rows.append((f"{file.stem}-{place}", file.stem, row["CLASS"], row["CONTENT"]))
+    names = ("comment", "video", "spam", "text")
+    path = work / "youtube.parquet"
+    pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), path)
+    choice = RecordsChoice((str(path),), institution_column="video")
+    return Source(load_study(STUDIES / "youtube.toml"), choice)
+
+
+def world(work: Path, seed: int, *, late: bool) -> Source:
+    """Return five banks of the invented world of a seed, as `fieldfare demo` makes it."""
+    study, path = banks_study(), work / f"world-{seed}.parquet"
+    if not path.exists():
+        WorldTerms(PEOPLE, PREVALENCE).write_units(study, seed, path)
+    choice = RecordsChoice((str(path),), institution_column=INSTITUTION, audit_column=ROLE)
+    return Source(study, choice, late)
+
+
+SETS: Final[Mapping[str, Callable[[Path, Path, int], Source]]] = {
+    "heart": heart,
+    "adult": adult,
+    "amlsim": amlsim,
+    "sms": sms,
+    "youtube": youtube,
+    "late": lambda _, work, seed: world(work, seed, late=True),
+    "true": lambda _, work, seed: world(work, seed, late=False),
+}
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+def grid(study: Study) -> Iterator[Schedule]:
+    """Yield the study's own schedule, then few steps: two rates, iterates averaged or not."""
+    yield DEFAULT
+    own = study.training
+    for steps, power, share in product(STEPS, POWERS, AVERAGED):
+        rate = own.learning_rate * (own.steps / steps) ** power
+        yield Schedule(steps, float(f"{rate:.2g}"), 0.0, share)
+
+
+def broader(study: Study) -> Iterator[Schedule]:
+    """Yield what the first grid leaves out: coordinates, C, momentum, slower rates."""
+    yield DEFAULT
+    own, first = study.training, study.privacy.clipping_norm
+    for steps in (18, 25, 30):
+        rate = float(f"{own.learning_rate * (own.steps / steps) ** 0.5:.2g}")
+        slow = float(f"{own.learning_rate * (own.steps / steps) ** 0.2:.2g}")
+        yield Schedule(steps, slow, 0.0, 0.5)
+        yield Schedule(steps, rate, 0.5, 0.5)
+        yield from (Schedule(steps, rate, 0.0, 0.5, c * first) for c in (0.5, 2.0))
+        if study.rows is None:
+            for turned_rate in (0.1, 0.2):
+                yield Schedule(steps, turned_rate, 0.0, 0.5, 1.0, "whitened")
+
+
+def jobs(study_of: Callable[[str, int], Study]) -> Iterator[Job]:
+    """Yield all runs, a small whole table first."""
+    first = [("heart", seed) for seed in range(5)] + [("late", WORLD), ("adult", 0), ("amlsim", 0)]
+    second = [("late", WORLD + 1), *product(("youtube", "sms"), range(3)), ("true", WORLD)]
+    third = [("true", WORLD + 1), *(("heart", seed) for seed in range(5, 20))]
+    third += [(name, seed) for seed in (1, 2) for name in ("adult", "amlsim")]
+    third += [(name, WORLD + place) for place in range(2, 10) for name in FOLDED]
+    wide = [*first, *second, *third]
+    for name, seed in [*first, *second]:
+        yield from ((name, seed, 1.0, one) for one in grid(study_of(name, seed)))
+    for epsilon in (0.5, 4.0):
+        for name, seed in [*first, *second]:
+            yield from ((name, seed, epsilon, one) for one in grid(study_of(name, seed)))
+    for name, seed in [*first, *second]:
+        yield from ((name, seed, 1.0, one) for one in broader(study_of(name, seed)))
+    for epsilon, (name, seed) in product((1.0, 0.5, 4.0), wide):
+        both = (*grid(study_of(name, seed)), *broader(study_of(name, seed)))
+        yield from ((name, seed, epsilon, one) for one in both)
+
+
+def figures(trial: TrialSet, study: Study, scores: Mapping[str, Scores]) -> dict[str, float]:
+    """Return AUROC, AP pooled and as a mean over institutions, and how many of 100 are found."""
+    labels = {name: held.labels for name, held in trial.held.items()}
+    pooled, truth = np.concatenate(list(scores.values())), np.concatenate(list(labels.values()))
+    found = 0
+    for name, own in scores.items():
+        reviewed = np.argsort(-own, kind="stable")[: round(study.evaluation.alert_budget * len(own))]
+        found += int(labels[name][reviewed].sum())
+    both = [name for name, own in labels.items() if 0 < own.sum() < len(own)]
+    return {
+        "auroc": float(roc_auc_score(truth, pooled)),
+        "ap": float(average_precision_score(truth, pooled)),
+        "own": float(np.mean([average_precision_score(labels[n], scores[n]) for n in both])),
+        "found": 100 * found / int(truth.sum()),
+    }
+
+
+def run(trial: TrialSet, seed: int, epsilon: float, schedule: Schedule) -> dict[str, Any]:
+    """Learn once and measure; seconds are the processor's."""
+    begun = time.process_time()
+    study = schedule.of(trial.study, epsilon)
+    model, learned = model_for(study), parameters_of(trial, study, seed)
+    every = model.scores(learned, concatenate(list(trial.held.values())))
+    cuts = np.cumsum([len(held) for held in trial.held.values()])[:-1]
+    scores = dict(zip(trial.held, np.split(every, cuts), strict=True))
+    return {
+        "set": trial.name,
+        "seed": seed,
+        "epsilon": epsilon,
+        "schedule": schedule.name,
+        "steps": study.training.steps,
+        "rate": study.training.learning_rate,
+        **figures(trial, study, scores),
+        "seconds": time.process_time() - begun,
+    }
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file; one that a stopped run broke off is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, int, float, str]:
+    """Return what no two rows have alike."""
+    return row["set"], row["seed"], row["epsilon"], row["schedule"]
+
+
+def run_all(path: Path, data: Path, work: Path, until: float, sets: Sequence[str]) -> None:
+    """Run what the file does not hold yet, until a time of the monotonic clock."""
+    done = {key_of(row) for row in rows_of(path)}
+
+    @cache
+    def source_of(name: str, seed: int) -> Source:
+        return SETS[name](data, work, seed if name in FOLDED else 0)
+
+    def study_of(name: str, seed: int) -> Study:
+        del seed
+        return banks_study() if name in FOLDED else source_of(name, 0).study
+
+    trial, at = None, ("", 0)
+    for name, seed, epsilon, schedule in jobs(study_of):
+        if (name, seed, epsilon, schedule.name) in done or (sets and name not in sets):
+            continue
+        if time.monotonic() > until:
+            return
+        if trial is None or at != (name, seed):
+            trial = source_of(name, seed if name in FOLDED else 0).split(name, seed)
+            at = name, seed
+        row = run(trial, seed, epsilon, schedule)
+        done.add(key_of(row))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+# -- table ----------------------------------------------------------------------------------------
+
+
+def paired(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return, for each set, epsilon and schedule, mean differences to its default's runs.
+
+    Standard errors are over seeds, NaN of one.
+    """
+    by_key = {key_of(row): row for row in rows}
+    groups: dict[tuple[str, float, str], list[dict[str, float]]] = {}
+    for (name, seed, epsilon, schedule), row in by_key.items():
+        own = by_key.get((name, seed, epsilon, DEFAULT.name))
+        if own is not None:
+            one = {key: row[key] - own[key] for key in KEYS}
+            one |= {f"{key} itself": row[key] for key in KEYS} | {"steps": row["steps"]}
+            groups.setdefault((name, epsilon, schedule), []).append(one)
+    return [_mean(where, found) for where, found in sorted(groups.items(), key=_place)]
+
+
+def _place(group: tuple[tuple[str, float, str], list[dict[str, float]]]) -> tuple[Any, ...]:
+    (name, epsilon, schedule), found = group
+    return name, epsilon, schedule != DEFAULT.name, found[0]["steps"], schedule
+
+
+def _mean(where: tuple[str, float, str], found: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    count = len(found)
+    row: dict[str, Any] = dict(zip(("set", "epsilon", "schedule"), where, strict=True))
+    row |= {"steps": int(found[0]["steps"]), "runs": count}
+    for key in KEYS:
+        values = np.array([one[key] for one in found])
+        row[key] = float(values.mean())
+        error = values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+        row[f"{key} error"] = float(error)
+        row[f"{key} itself"] = float(np.mean([one[f"{key} itself"] for one in found]))
+    return row
+
+
+def within(row: Mapping[str, Any]) -> bool:
+    """Tell whether a schedule loses no more than is allowed, in the mean."""
+    return bool(row["auroc"] >= -AUROC_LOSS and row["ap"] >= -AP_LOSS)
+
+
+def fewest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return of each set and epsilon its default and the schedule of fewest steps within bounds.
+
+    Of several of as many steps the one with the best AP; none where no schedule is within them.
+    """
+    chosen = []
+    for where in dict.fromkeys((row["set"], row["epsilon"]) for row in rows):
+        own = [row for row in rows if (row["set"], row["epsilon"]) == where]
+        chosen += [row for row in own if row["schedule"] == DEFAULT.name]
+        held = [row for row in own if row["schedule"] != DEFAULT.name and within(row)]
+        chosen += sorted(held, key=lambda row: (row["steps"], -row["ap"]))[:1]
+    return chosen
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Return a row of the table, in Markdown."""
+    where = f"| {row['set']} | {row['epsilon']:g} | {row['schedule']} | {row['runs']} |"
+    if row["schedule"] == DEFAULT.name:
+        itself = " | ".join(f"{row[f'{key} itself']:.{1 if key == 'found' else 3}f}" for key in KEYS)
+        return f"{where} {itself} | |"
+    said = []
+    for key in KEYS:
+        digits = 1 if key == "found" else 3
+        error = row[f"{key} error"]
+        beside = "" if np.isnan(error) else f" ({error:.{digits}f})"
+        said.append(f"{row[key]:+.{digits}f}{beside}")
+    return f"{where} {' | '.join(said)} | {'yes' if within(row) else 'no'} |"
+
+
+def words(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the whole table, then the fewest steps of each set and epsilon."""
+    names = "| set | epsilon | schedule | runs | AUROC | AP | AP own | found | within |"
+    head = [names, "|" + "---|" * 9]
+    return [*head, *map(line, rows), "", "fewest", *head, *map(line, fewest(rows))]
+
+
+def measure(
+    rows: str = "rounds.jsonl",
+    data: str = "../shared/data",
+    work: str = ".",
+    minutes: float = 1e6,
+    sets: str = "",
+    table: bool = False,
+) -> list[dict[str, Any]]:
+    """Run what is not run yet, for some minutes, and return paired differences."""
+    if not table:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        until = time.monotonic() + 60 * minutes
+        run_all(Path(rows), Path(data), Path(work), until, sets.split(",") if sets else ())
+    return paired(rows_of(Path(rows)))
+
+
+BENCH: Final = Bench(measure, words=words)
+
+if __name__ == "__main__":
+    BENCH.app()()
