@@ -223,38 +223,41 @@ def grid(study: Study) -> Iterator[Schedule]:
 
 
 def broader(study: Study) -> Iterator[Schedule]:
-    """Yield what the first grid leaves out: coordinates, C, momentum, slower rates."""
+    """Yield what the first grid leaves out: faster, longer means, momentum, C, coordinates."""
     yield DEFAULT
     own, first = study.training, study.privacy.clipping_norm
+    whitened = study.geometry is not None and study.geometry.whitened
     for steps in (18, 25, 30):
-        rate = float(f"{own.learning_rate * (own.steps / steps) ** 0.5:.2g}")
-        slow = float(f"{own.learning_rate * (own.steps / steps) ** 0.2:.2g}")
+        slow, rate, fast = (
+            float(f"{own.learning_rate * (own.steps / steps) ** power:.2g}")
+            for power in (0.3, 0.8, 1.1)
+        )
+        yield from (Schedule(steps, fast, 0.0, share) for share in (0.5, 0.75))
         yield Schedule(steps, slow, 0.0, 0.5)
         yield Schedule(steps, rate, 0.5, 0.5)
-        yield from (Schedule(steps, rate, 0.0, 0.5, c * first) for c in (0.5, 2.0))
-        if study.rows is None:
-            for turned_rate in (0.1, 0.2):
-                yield Schedule(steps, turned_rate, 0.0, 0.5, 1.0, "whitened")
+        yield from (Schedule(steps, rate, 0.0, 0.5, factor * first) for factor in (0.5, 2.0))
+        if study.rows is None and not whitened:
+            for turned in (0.15, 0.3):
+                yield Schedule(steps, turned, 0.0, 0.5, 1.0, "whitened")
 
 
 def jobs(study_of: Callable[[str, int], Study]) -> Iterator[Job]:
     """Yield all runs, a small whole table first."""
-    first = [("heart", seed) for seed in range(5)] + [("late", WORLD), ("adult", 0), ("amlsim", 0)]
-    second = [("late", WORLD + 1), *product(("youtube", "sms"), range(3)), ("true", WORLD)]
-    third = [("true", WORLD + 1), *(("heart", seed) for seed in range(5, 20))]
-    third += [(name, seed) for seed in (1, 2) for name in ("adult", "amlsim")]
+    hearts = [("heart", seed) for seed in range(20)]
+    first = [*hearts[:5], ("adult", 0), ("amlsim", 0), ("late", WORLD), ("late", WORLD + 1)]
+    second = [*hearts[5:], *product(("youtube", "sms"), range(3)), ("true", WORLD)]
+    third = [("true", WORLD + 1), *product(("adult", "amlsim"), (1, 2))]
     third += [(name, WORLD + place) for place in range(2, 10) for name in FOLDED]
-    wide = [*first, *second, *third]
-    for name, seed in [*first, *second]:
-        yield from ((name, seed, 1.0, one) for one in grid(study_of(name, seed)))
-    for epsilon in (0.5, 4.0):
-        for name, seed in [*first, *second]:
-            yield from ((name, seed, epsilon, one) for one in grid(study_of(name, seed)))
-    for name, seed in [*first, *second]:
-        yield from ((name, seed, 1.0, one) for one in broader(study_of(name, seed)))
-    for epsilon, (name, seed) in product((1.0, 0.5, 4.0), wide):
-        both = (*grid(study_of(name, seed)), *broader(study_of(name, seed)))
-        yield from ((name, seed, epsilon, one) for one in both)
+    grids = {"first": grid, "broader": broader}
+    order = [
+        ("first", 1.0, [*first, *second]),
+        *(("first", epsilon, [*first, *second]) for epsilon in (0.5, 4.0)),
+        ("broader", 1.0, [*first, *second]),
+        *(product(grids, (1.0, 0.5, 4.0), ([*first, *second, *third],))),
+    ]
+    for which, epsilon, places in order:
+        for name, seed in places:
+            yield from ((name, seed, epsilon, one) for one in grids[which](study_of(name, seed)))
 
 
 def figures(trial: TrialSet, study: Study, scores: Mapping[str, Scores]) -> dict[str, float]:
@@ -263,8 +266,8 @@ def figures(trial: TrialSet, study: Study, scores: Mapping[str, Scores]) -> dict
     pooled, truth = np.concatenate(list(scores.values())), np.concatenate(list(labels.values()))
     found = 0
     for name, own in scores.items():
-        reviewed = np.argsort(-own, kind="stable")[: round(study.evaluation.alert_budget * len(own))]
-        found += int(labels[name][reviewed].sum())
+        budget = round(study.evaluation.alert_budget * len(own))
+        found += int(labels[name][np.argsort(-own, kind="stable")[:budget]].sum())
     both = [name for name, own in labels.items() if 0 < own.sum() < len(own)]
     return {
         "auroc": float(roc_auc_score(truth, pooled)),
@@ -396,12 +399,12 @@ def fewest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def line(row: Mapping[str, Any]) -> str:
     """Return a row of the table, in Markdown."""
     where = f"| {row['set']} | {row['epsilon']:g} | {row['schedule']} | {row['runs']} |"
+    digits_of = {key: 1 if key == "found" else 3 for key in KEYS}
     if row["schedule"] == DEFAULT.name:
-        itself = " | ".join(f"{row[f'{key} itself']:.{1 if key == 'found' else 3}f}" for key in KEYS)
-        return f"{where} {itself} | |"
+        itself = [f"{row[f'{key} itself']:.{digits}f}" for key, digits in digits_of.items()]
+        return f"{where} {' | '.join(itself)} | |"
     said = []
-    for key in KEYS:
-        digits = 1 if key == "found" else 3
+    for key, digits in digits_of.items():
         error = row[f"{key} error"]
         beside = "" if np.isnan(error) else f" ({error:.{digits}f})"
         said.append(f"{row[key]:+.{digits}f}{beside}")
