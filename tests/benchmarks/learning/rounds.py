@@ -12,7 +12,9 @@ differences are paired; a schedule of another number of steps has other draws of
 
 *late* are five banks of the invented world whose labels are those that banks came to know,
 measured by the truth; *true* are the same banks with every case known. Worlds are of seeds 30 and
-later, on which nothing was chosen before; 100 to 109 stay for what is promised.
+later, on which nothing was chosen before; 100 to 109 stay for what is promised. A world takes
+processor minutes to make and a run a second, so each is split several times: 1030 is the second
+split of 30. Splits of one world share its people and are no further worlds.
 
 Runs are written to the file of rows as they end, and those that stand there are not run again.
 """
@@ -55,6 +57,8 @@ POWERS: Final = (0.5, 0.8)  # of how many times fewer steps there are, by which 
 LAST: Final = 0.001  # share of iterates: the last one alone
 AVERAGED: Final = (LAST, 0.5)
 WORLD: Final = 30  # seed of the first one
+SPLIT: Final = 1000  # between the seeds of two splits of a world
+SPLITS: Final = 4
 TEXT_PARTS: Final = 5
 KEYS: Final = ("auroc", "ap", "own", "found")
 FOLDED: Final = ("late", "true")
@@ -192,9 +196,9 @@ def youtube(data: Path, work: Path, seed: int) -> Source:
 
 def world(work: Path, seed: int, *, late: bool) -> Source:
     """Return five banks of the invented world of a seed, as `fieldfare demo` makes it."""
-    study, path = banks_study(), work / f"world-{seed}.parquet"
+    study, path = banks_study(), work / f"world-{seed % SPLIT}.parquet"
     if not path.exists():
-        WorldTerms(PEOPLE, PREVALENCE).write_units(study, seed, path)
+        WorldTerms(PEOPLE, PREVALENCE).write_units(study, seed % SPLIT, path)
     choice = RecordsChoice((str(path),), institution_column=INSTITUTION, audit_column=ROLE)
     return Source(study, choice, late)
 
@@ -244,10 +248,17 @@ def broader(study: Study) -> Iterator[Schedule]:
 def jobs(study_of: Callable[[str, int], Study]) -> Iterator[Job]:
     """Yield all runs, a small whole table first."""
     hearts = [("heart", seed) for seed in range(20)]
-    first = [*hearts[:5], ("adult", 0), ("amlsim", 0), ("late", WORLD), ("late", WORLD + 1)]
-    second = [*hearts[5:], *product(("youtube", "sms"), range(3)), ("true", WORLD)]
-    third = [("true", WORLD + 1), *product(("adult", "amlsim"), (1, 2))]
-    third += [(name, WORLD + place) for place in range(2, 10) for name in FOLDED]
+    splits = [SPLIT * split for split in range(SPLITS)]
+    late, true = ([(name, WORLD + split) for split in splits] for name in FOLDED)
+    first = [*hearts[:5], ("adult", 0), ("amlsim", 0), *late]
+    second = [*hearts[5:], *product(("youtube", "sms"), range(3)), *true]
+    second += product(("adult", "amlsim"), (1, 2))
+    third = [
+        (name, WORLD + place + split)
+        for place in range(1, 10)
+        for name in FOLDED
+        for split in splits
+    ]
     grids = {"first": grid, "broader": broader}
     order = [
         ("first", 1.0, [*first, *second]),
