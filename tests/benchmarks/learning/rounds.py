@@ -327,6 +327,7 @@ def key_of(row: Mapping[str, Any]) -> tuple[str, int, float, str]:
 def run_all(path: Path, data: Path, work: Path, until: float, sets: Sequence[str]) -> None:
     """Run what the file does not hold yet, until a time of the monotonic clock."""
     done = {key_of(row) for row in rows_of(path)}
+    broken = path.exists() and not path.read_bytes().endswith(b"\n")
 
     @cache
     def source_of(name: str, seed: int) -> Source:
@@ -348,7 +349,8 @@ def run_all(path: Path, data: Path, work: Path, until: float, sets: Sequence[str
         row = run(trial, seed, epsilon, schedule)
         done.add(key_of(row))
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" * broken + json.dumps(row) + "\n")
+        broken = False
 
 
 # -- table ----------------------------------------------------------------------------------------
