@@ -53,7 +53,7 @@ from fieldfare.simulations.world.studies import INSTITUTION
 AUROC_LOSS: Final = 0.003
 AP_LOSS: Final = 0.01
 STEPS: Final = (12, 18, 25, 30, 40)
-POWERS: Final = (0.5, 0.8)  # of how many times fewer steps there are, by which the rate grows
+POWERS: Final = (0.25, 0.5, 0.8)  # of how many times fewer steps there are, by which the rate grows
 LAST: Final = 0.001  # share of iterates: the last one alone
 AVERAGED: Final = (LAST, 0.5)
 WORLD: Final = 30  # seed of the first one
@@ -218,7 +218,7 @@ SETS: Final[Mapping[str, Callable[[Path, Path, int], Source]]] = {
 
 
 def grid(study: Study) -> Iterator[Schedule]:
-    """Yield the study's own schedule, then few steps: two rates, iterates averaged or not."""
+    """Yield the study's own schedule, then few steps: three rates, iterates averaged or not."""
     yield DEFAULT
     own = study.training
     for steps, power, share in product(STEPS, POWERS, AVERAGED):
@@ -232,12 +232,10 @@ def broader(study: Study) -> Iterator[Schedule]:
     own, first = study.training, study.privacy.clipping_norm
     whitened = study.geometry is not None and study.geometry.whitened
     for steps in (18, 25, 30):
-        slow, rate, fast = (
-            float(f"{own.learning_rate * (own.steps / steps) ** power:.2g}")
-            for power in (0.3, 0.8, 1.1)
+        rate, fast = (
+            float(f"{own.learning_rate * (own.steps / steps) ** power:.2g}") for power in (0.5, 1.1)
         )
         yield from (Schedule(steps, fast, 0.0, share) for share in (0.5, 0.75))
-        yield Schedule(steps, slow, 0.0, 0.5)
         yield Schedule(steps, rate, 0.5, 0.5)
         yield from (Schedule(steps, rate, 0.0, 0.5, factor * first) for factor in (0.5, 2.0))
         if study.rows is None and not whitened:
