@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.benchmarks.learning.rounds import DEFAULT, STUDIES, Schedule, fewest, paired, rows_of
+from tests.benchmarks.learning.rounds import DEFAULT, Schedule, fewest, paired, rows_of
+from tests.benchmarks.learning.trials import STUDIES
 
 from fieldfare.shared.study.file import load_study
 

@@ -211,7 +211,7 @@ def test_a_member_under_a_key_that_it_took_back_is_on_no_roster(coordinator: Coo
         ("bank-x", public_hex(key))
     }
     forged = former.replace(b'"institution":"bank-x"', b'"institution":"bank-c"')
-    with pytest.raises(UsageError, match="paper"):
+    with pytest.raises(UsageError, match="a member's statement in it"):
         offered(coordinator, coordinator.roster(), forged)
 
 
@@ -227,7 +227,7 @@ def test_a_paper_that_its_member_did_not_sign_is_refused(
         paper = paper.replace(public_hex(key).encode(), public_hex(new).encode())
     elif what == "of another member":
         paper = paper.replace(b'"institution":"bank-b"', b'"institution":"bank-c"')
-    with pytest.raises(UsageError, match="paper"):
+    with pytest.raises(UsageError, match="a member's statement in it"):
         offered(coordinator, coordinator.roster(), paper)
 
 

@@ -168,7 +168,7 @@ def test_the_roster_key_signs_no_second_successor_that_a_thief_drafts(tmp_path: 
     sign_draft(draft_roster(home), "draft", held)
     home.roster.write_bytes(kept)
     enrol(home, "thief")
-    with pytest.raises(UsageError, match="two stories"):
+    with pytest.raises(UsageError, match="two rosters of one version"):
         sign_draft(draft_roster(home), "draft", held)
 
 

@@ -137,7 +137,7 @@ def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Script
     control.reachable = False
     seen = inspect_run(store, control, RUN)
     assert (seen.life, seen.word) == (Life.UNKNOWN, "running")
-    assert "not known: expected a SuperLink at" in seen.note
+    assert "nobody knows whether it goes on: expected a SuperLink at" in seen.note
     store.set_state(RUN, RunStatus.STOPPED, "", NOW)
     ended = inspect_run(store, control, RUN)  # that needs no SuperLink
     assert (ended.life, ended.command.split()[-2:]) == (Life.ENDED, ["resume", RUN])
@@ -166,7 +166,7 @@ def test_a_run_is_not_resumed_while_it_goes_on(store: RunStore, control: Scripte
     with pytest.raises(UsageError, match="found it running"):
         resume(store, control, BUNDLE, RUN, NOW)
     control.reachable = False
-    with pytest.raises(RunError, match="not known"):
+    with pytest.raises(RunError, match="nobody knows"):
         resume(store, control, BUNDLE, RUN, NOW)
     assert len(control.started) == 1
 
