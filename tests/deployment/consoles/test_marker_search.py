@@ -150,7 +150,7 @@ def worked(address: str, token: str, found: Found) -> None:
         page.get_by_text(f"{MARK}-COMMENT").wait_for()
         page.get_by_label("Decision").select_option("escalate")
         page.get_by_label("Role of this person").select_option("controller")
-        page.get_by_label("Why").fill(f"{MARK}-WHY")
+        page.get_by_label("Reason (never leaves").fill(f"{MARK}-WHY")
         page.get_by_role("button", name="Decide").click()
         page.get_by_role("link", name="Draft a report: goaml").click()
         page.get_by_label("gender").fill(f"{MARK}-TYPED")
