@@ -36,8 +36,8 @@ CALLS: Final = (PULL, "push-messages", "push-object", "pull-object", "confirm-me
 LOOK_SECONDS: Final = 1.0  # between two looks for tasks without a heartbeat
 LOCK_MILLISECONDS: Final = 100  # that the short way waits for SQLite's lock; Flower waits 5 s
 THREAD: Final = "short-way"
-# Whoever these take off may be waiting: asked again, a question of theirs is refused.
-ENDS: Final = (CONTROL + "unregister-node", CONTROL + "stop-run")
+# These end a node or a run, by the side on which its question is held: asked again, it is refused.
+ENDS: Final = {CONTROL + "unregister-node": FLEET, CONTROL + "stop-run": RUNTIME}
 PROTOBUF: Final = b"application/protobuf"
 
 
@@ -90,11 +90,11 @@ class MessageNews:
             self.tell()
 
     def next(self) -> asyncio.Event:
-        """Return what is set when the next message has come whole, or whoever waits shall ask."""
+        """Return what is set when the next message has come whole, or a run or node was ended."""
         return self._event
 
     def tell(self) -> None:
-        """Let whoever waits ask again."""
+        """Let held questions be asked again."""
         event, self._event = self._event, asyncio.Event()
         event.set()
 
@@ -148,8 +148,8 @@ class ShortWay:
         call = self._calls.get(scope["path"]) if scope["method"] == "POST" else None
         if call is None or not self._may_pass(scope):
             await self._app(scope, receive, send)
-            for news in self._news.values() if scope["path"] in ENDS else ():
-                news.tell()
+            if scope["path"] in ENDS:
+                self._news[ENDS[scope["path"]]].tell()
             return
         body: bytes = (await receive())["body"]
         found = await self._held(call, scope, body, receive)

@@ -573,8 +573,8 @@ def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
 def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClient:
     """Return a link that tries once and raises what it met: flwr's own link ends the process."""
     proof = RuntimeTokenHttpInterceptor(token)
-    both: list[Any] = [RuntimeVersionHttpInterceptor("flwr-serverapp"), proof]
-    return RuntimeHttpClient.from_server_address(address, False, authority, both)
+    interceptors: list[Any] = [RuntimeVersionHttpInterceptor("flwr-serverapp"), proof]
+    return RuntimeHttpClient.from_server_address(address, False, authority, interceptors)
 
 
 def _heartbeat(link: RuntimeHttpClient) -> Callable[[], bool]:
