@@ -266,9 +266,9 @@ def _prices(
 KNOWS_NOT: Final = (
     "The delivered model learned from your labels too, so it is no model of the others alone, and "
     "with fewer own labels it stays as it is. A part of a gain may come from weighing more "
-    "models, whatever they learned. An institution by itself cannot know how the others fare, how "
-    "large that part is, what all records in one pool would give, how far other noise would have "
-    "changed the model, nor how soon a new scenario would show."
+    "models, no matter who taught them. An institution by itself cannot know how the others fare, "
+    "how large that part is, what all records in one pool would give, how far other noise would "
+    "have changed the model, nor how soon a new scenario would show."
 )
 
 
