@@ -199,8 +199,9 @@ class KillingGrid:
     def _bring_back(self, end: str) -> None:
         self._killer = None
         self.ends[end] += 1
-        as_if = UNASKED if self.ends[HEARD] < self.ends[UNASKED] else HEARD
-        self._aim *= STEP if (as_if if end == UNHEARD else end) == UNASKED else 1 / STEP
+        seldom_heard = self.ends[HEARD] < self.ends[UNASKED]
+        later = seldom_heard if end == UNHEARD else end == UNASKED
+        self._aim *= STEP if later else 1 / STEP
         self.node.end_lease()
         if self.ends.total() % 5 == 0:
             self.node.spawn()
