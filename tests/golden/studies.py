@@ -5,8 +5,6 @@ thread, a fixed seed and simulated noise, over published data (`../shared/data`)
 world.
 """
 
-import csv
-import gzip
 import json
 import os
 import subprocess
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import rfc8785
 from safetensors.numpy import load
+from tests.support.records.published_texts import write_comments, write_messages
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.study.file import load_study
@@ -108,21 +105,14 @@ def _accounts(folder: Path) -> list[str]:
 
 
 def _messages(folder: Path) -> list[str]:
-    path, source = folder / "sms.parquet", data_folder() / "sms" / "SMSSpamCollection.gz"
-    with gzip.open(source, "rt", encoding="utf-8") as file:
-        lines = [line.rstrip("\n").partition("\t") for line in file]
-    rows = [[str(row), label, text] for row, (label, _, text) in enumerate(lines, start=1)]
-    _write_rows(path, [["message", "label", "text"], *rows])
+    path = folder / "sms.parquet"
+    write_messages(data_folder(), path)
     return ["--records", str(path), "--institutions", "5"]
 
 
 def _comments(folder: Path) -> list[str]:
-    path, rows = folder / "youtube.parquet", [["comment", "video", "spam", "text"]]
-    for file in sorted((data_folder() / "youtube").glob("Youtube*.csv")):
-        lines = file.read_text("utf-8").lstrip().splitlines(keepends=True)
-        for row, line in enumerate(csv.DictReader(lines)):
-            rows.append([f"{file.stem}-{row}", file.stem, line["CLASS"], line["CONTENT"]])
-    _write_rows(path, rows)
+    path = folder / "youtube.parquet"
+    write_comments(data_folder(), path)
     return ["--records", str(path), "--institution-column", "video"]
 
 
@@ -133,13 +123,6 @@ def _customers(folder: Path) -> list[str]:
     study = load_study(STUDIES / "five-banks.toml")
     write_units(world, pack_for([one.name for one in study.features], own_pack()), units)
     return ["--records", str(units), "--institution-column", "institution"]
-
-
-def _write_rows(path: Path, rows: list[list[str]]) -> None:
-    """Write a header and rows of texts; some have line breaks, which end a row of a CSV file."""
-    names, *rest = rows
-    columns = zip(*rest, strict=True)
-    pq.write_table(pa.table(dict(zip(names, map(list, columns), strict=True))), path)
 
 
 QUICK: Final = (

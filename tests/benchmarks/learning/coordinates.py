@@ -79,7 +79,7 @@ def measure(data: str = "../shared/data") -> list[dict[str, Any]]:
     with TemporaryDirectory(prefix=FOLDER) as folder:
         for name, share, epsilon in TRIALS:
             if name not in made:
-                made[name] = SETS[name](Path(data), Path(folder))
+                made[name] = SETS[name](Path(data), Path(folder)).split()
             trial = made[name] if share == 1 else made[name].fewer(share)
             rows.append(row_of(f"{name} {share:g}", trial, epsilon))
             typer.echo(_line(rows[-1]), err=True)

@@ -100,7 +100,7 @@ def measure(data: str = "../shared/data", *, write: bool = False) -> list[dict[s
     rows = []
     with TemporaryDirectory(prefix=FOLDER) as folder:
         for name, make in SETS.items():
-            whole = make(Path(data), Path(folder))
+            whole = make(Path(data), Path(folder)).split()
             for cases, units in VARIANTS[name]:
                 trial = whole if cases == units == 1 else whole.fewer(cases, units=units)
                 found = list(rows_of(name, trial, cases))

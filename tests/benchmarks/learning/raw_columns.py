@@ -27,7 +27,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow
 from tests.benchmarks.learning import raw_sets
-from tests.benchmarks.learning.trials import figures, parameters_of, trial_of
+from tests.benchmarks.learning.trials import Source, figures, parameters_of
 
 from fieldfare.client.drafting.choice import draft_numeric
 from fieldfare.client.records import holdout_mask
@@ -101,7 +101,7 @@ def learned(table: pa.Table, features: Sequence[dict[str, Any]], work: Path) -> 
     path, study = work / "raw.parquet", study_of(table, features)
     pq.write_table(table, path)
     choice = RecordsChoice((str(path),), institution_column="institution")
-    trial = trial_of("raw", study, choice)
+    trial = Source("raw", study, choice).split()
     held = concatenate(list(trial.held.values()))
     found = [
         figures(model_for(study).scores(parameters_of(trial, study, seed), held), held.labels)

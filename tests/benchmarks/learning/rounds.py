@@ -19,35 +19,37 @@ split of 30. Splits of one world share its people and are no further worlds.
 Runs are written to the file of rows as they end, and those that stand there are not run again.
 """
 
-import gzip
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from csv import DictReader
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.benchmarks.harness import Bench
-from tests.benchmarks.learning.trials import ADULT_BANKS, STUDIES, TrialSet, parameters_of
+from tests.benchmarks.learning.trials import (
+    STUDIES,
+    Source,
+    TrialSet,
+    adult,
+    amlsim,
+    heart,
+    parameters_of,
+)
+from tests.support.records.published_texts import write_comments, write_messages
 
-from fieldfare.client.drafting.draft import draft_study
-from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.features.basis import concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
-from fieldfare.simulations.federation.population import RecordsChoice, load_population
+from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.worlds import ROLE, WorldTerms
-from fieldfare.simulations.published.amlsim import derive_amlsim
 from fieldfare.simulations.world.studies import INSTITUTION
 
 AUROC_LOSS: Final = 0.003
@@ -107,110 +109,37 @@ DEFAULT: Final = Schedule()
 # -- sets -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Source:
-    """Records of a set: a study, and where its records are.
-
-    Attributes:
-        late: None: labels are what the records say; else whether training takes the labels that
-            banks know, and not the truth by which all are measured.
-    """
-
-    study: Study
-    choice: RecordsChoice
-    late: bool | None = None
-
-    def split(self, name: str, seed: int) -> TrialSet:
-        """Return units of training and of hold-outs, split by a seed."""
-        population = load_population(self.study, self.choice, seed=seed)
-        training, held = dict[str, EncodedUnits](), dict[str, EncodedUnits]()
-        for bank, records in population.records.items():
-            out, known, true = population.holdout[bank], records.data, records.data
-            if self.late is not None and records.audit is not None:
-                true = replace(known, labels=(records.audit != "").astype(np.uint8))
-            training[bank] = (known if self.late else true).select(~out)
-            held[bank] = true.select(out)
-        return TrialSet(name, self.study, training, held)
-
-
-def heart(data: Path, work: Path, seed: int) -> Source:
-    """Return the four hospitals."""
-    del work, seed
-    names = ("cleveland", "hungarian", "switzerland", "va")
-    files = tuple(f"{one}={data / 'heart' / f'processed.{one}.data'}" for one in names)
-    return Source(load_study(STUDIES / "heart.toml"), RecordsChoice(files))
-
-
-def adult(data: Path, work: Path, seed: int) -> Source:
-    """Return Adult, drafted and dealt evenly."""
-    del seed
-    table = pc.read_csv(data / "adult" / "adult.csv.gz")
-    table = table.append_column("unit", [[f"a{row}" for row in range(table.num_rows)]])
-    path = work / "adult.parquet"
-    pq.write_table(table, path)
-    text = draft_study(path, label=table.column_names[-2], unit="unit", name="adult")
-    choice = RecordsChoice((str(path),), institutions=ADULT_BANKS, partition="iid")
-    return Source(parse_study(text), choice)
-
-
-def amlsim(data: Path, work: Path, seed: int) -> Source:
-    """Return AMLSim's six banks."""
-    del seed
-    path = work / "amlsim.parquet"
-    if not path.exists():
-        derive_amlsim(data / "amlsim", path)
-    choice = RecordsChoice((str(path),), institution_column=INSTITUTION)
-    return Source(load_study(STUDIES / "amlsim.toml"), choice)
-
-
-def sms(data: Path, work: Path, seed: int) -> Source:
+def sms(data: Path, work: Path) -> Source:
     """Return short messages, dealt evenly."""
-    del seed
-    with gzip.open(data / "sms" / "SMSSpamCollection.gz", "rt", encoding="utf-8") as lines:
-        rows = [line.rstrip("\n").split("\t", 1) for line in lines]
-    columns = {
-        "message": [str(place) for place in range(len(rows))],
-        "label": [row[0] for row in rows],
-        "text": [row[1] for row in rows],
-    }
     path = work / "sms.parquet"
-    pq.write_table(pa.table(columns), path)
+    write_messages(data, path)
     choice = RecordsChoice((str(path),), institutions=TEXT_PARTS, partition="iid")
-    return Source(load_study(STUDIES / "sms.toml"), choice)
+    return Source("sms", load_study(STUDIES / "sms.toml"), choice)
 
 
-def youtube(data: Path, work: Path, seed: int) -> Source:
+def youtube(data: Path, work: Path) -> Source:
     """Return comments of five videos."""
-    del seed
-    rows = []
-    for file in sorted((data / "youtube").glob("Youtube*.csv")):
-        lines = file.read_text(encoding="utf-8").lstrip("\ufeff").splitlines(keepends=True)
-        for place, row in enumerate(DictReader(lines)):
-            rows.append((f"{file.stem}-{place}", file.stem, row["CLASS"], row["CONTENT"]))
-    names = ("comment", "video", "spam", "text")
     path = work / "youtube.parquet"
-    pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), path)
+    write_comments(data, path)
     choice = RecordsChoice((str(path),), institution_column="video")
-    return Source(load_study(STUDIES / "youtube.toml"), choice)
+    return Source("youtube", load_study(STUDIES / "youtube.toml"), choice)
 
 
-def world(work: Path, seed: int, *, late: bool) -> Source:
+def world(name: str, work: Path, seed: int) -> Source:
     """Return five banks of the invented world of a seed, as `fieldfare demo` makes it."""
     study, path = banks_study(), work / f"world-{seed % SPLIT}.parquet"
     if not path.exists():
         WorldTerms(PEOPLE, PREVALENCE).write_units(study, seed % SPLIT, path)
     choice = RecordsChoice((str(path),), institution_column=INSTITUTION, audit_column=ROLE)
-    return Source(study, choice, late)
+    return Source(name, study, choice, late=name == "late")
 
 
-SETS: Final[Mapping[str, Callable[[Path, Path, int], Source]]] = {
+SETS: Final[Mapping[str, Callable[[Path, Path], Source]]] = {
     "heart": heart,
     "adult": adult,
     "amlsim": amlsim,
     "sms": sms,
     "youtube": youtube,
-    "late": lambda _, work, seed: world(work, seed, late=True),
-    "true": lambda _, work, seed: world(work, seed, late=False),
 }
 
 
@@ -243,8 +172,8 @@ def broader(study: Study) -> Iterator[Schedule]:
                 yield Schedule(steps, turned, 0.0, 0.5, 1.0, "whitened")
 
 
-def jobs(study_of: Callable[[str, int], Study]) -> Iterator[Job]:
-    """Yield all runs, a small whole table first."""
+def jobs(study_of: Callable[[str], Study], sets: Collection[str]) -> Iterator[Job]:
+    """Yield all runs of some sets, a small whole table first."""
     hearts = [("heart", seed) for seed in range(20)]
     splits = [SPLIT * split for split in range(SPLITS)]
     late, true = ([(name, WORLD + split) for split in splits] for name in FOLDED)
@@ -266,7 +195,9 @@ def jobs(study_of: Callable[[str, int], Study]) -> Iterator[Job]:
     ]
     for which, epsilon, places in order:
         for name, seed in places:
-            yield from ((name, seed, epsilon, one) for one in grids[which](study_of(name, seed)))
+            if name not in sets:
+                continue  # its records may be elsewhere
+            yield from ((name, seed, epsilon, one) for one in grids[which](study_of(name)))
 
 
 def figures(trial: TrialSet, study: Study, scores: Mapping[str, Scores]) -> dict[str, float]:
@@ -322,28 +253,27 @@ def key_of(row: Mapping[str, Any]) -> tuple[str, int, float, str]:
     return row["set"], row["seed"], row["epsilon"], row["schedule"]
 
 
-def run_all(path: Path, data: Path, work: Path, until: float, sets: Sequence[str]) -> None:
+def run_all(path: Path, data: Path, work: Path, until: float, sets: Collection[str]) -> None:
     """Run what the file does not hold yet, until a time of the monotonic clock."""
     done = {key_of(row) for row in rows_of(path)}
     broken = path.exists() and not path.read_bytes().endswith(b"\n")
 
     @cache
-    def source_of(name: str, seed: int) -> Source:
-        return SETS[name](data, work, seed if name in FOLDED else 0)
+    def source_of(name: str) -> Source:
+        return SETS[name](data, work)
 
-    def study_of(name: str, seed: int) -> Study:
-        del seed
-        return banks_study() if name in FOLDED else source_of(name, 0).study
+    def study_of(name: str) -> Study:
+        return banks_study() if name in FOLDED else source_of(name).study
 
     trial, at = None, ("", 0)
-    for name, seed, epsilon, schedule in jobs(study_of):
-        if (name, seed, epsilon, schedule.name) in done or (sets and name not in sets):
+    for name, seed, epsilon, schedule in jobs(study_of, sets):
+        if (name, seed, epsilon, schedule.name) in done:
             continue
         if time.monotonic() > until:
             return
         if trial is None or at != (name, seed):
-            trial = source_of(name, seed if name in FOLDED else 0).split(name, seed)
-            at = name, seed
+            source = world(name, work, seed) if name in FOLDED else source_of(name)
+            trial, at = source.split(seed), (name, seed)
         row = run(trial, seed, epsilon, schedule)
         done.add(key_of(row))
         with path.open("a", encoding="utf-8") as file:
@@ -441,7 +371,9 @@ def measure(
     if not table:
         Path(work).mkdir(parents=True, exist_ok=True)
         until = time.monotonic() + 60 * minutes
-        run_all(Path(rows), Path(data), Path(work), until, sets.split(",") if sets else ())
+        run_all(
+            Path(rows), Path(data), Path(work), until, sets.split(",") if sets else (*SETS, *FOLDED)
+        )
     return paired(rows_of(Path(rows)))
 
 

@@ -57,7 +57,7 @@ def trials_of(kind: str, data: Path, work: Path) -> Iterator[tuple[str, float, T
     made: dict[str, TrialSet] = {}
     for name, share, epsilon in TRIALS[kind]:
         if name not in made:
-            made[name] = SETS[name](data, work)
+            made[name] = SETS[name](data, work).split()
         trial = made[name] if share == 1 else made[name].fewer(share)
         yield f"{name} {share:g}", epsilon, trial if kind == "additive" else trial.ordered
 

@@ -144,38 +144,53 @@ def parameters_of(trial: TrialSet, study: Study, seed: int = 0) -> NDArray[np.fl
 # -- sets -----------------------------------------------------------------------------------------
 
 
-def trial_of(name: str, study: Study, choice: RecordsChoice) -> TrialSet:
-    """Read records, and split them as a simulation of seed 0 does."""
-    population = load_population(study, choice, seed=0)
-    parts: tuple[dict[str, EncodedUnits], dict[str, EncodedUnits]] = ({}, {})
-    for bank, records in population.records.items():
-        out = population.holdout[bank]
-        parts[0][bank], parts[1][bank] = records.select(~out).data, records.select(out).data
-    return TrialSet(name, study, *parts)
+@dataclass(frozen=True)
+class Source:
+    """Records of a set: a study, and where its records are.
+
+    Attributes:
+        late: None: labels are what the records say; else whether training takes the labels that
+            banks know, and not the truth by which all are measured.
+    """
+
+    name: str
+    study: Study
+    choice: RecordsChoice
+    late: bool | None = None
+
+    def split(self, seed: int = 0) -> TrialSet:
+        """Read records, and split them as a simulation of a seed does."""
+        population = load_population(self.study, self.choice, seed=seed)
+        training, held = dict[str, EncodedUnits](), dict[str, EncodedUnits]()
+        for bank, records in population.records.items():
+            out, known, true = population.holdout[bank], records.data, records.data
+            if self.late is not None and records.audit is not None:
+                true = replace(known, labels=(records.audit != "").astype(np.uint8))
+            training[bank] = (known if self.late else true).select(~out)
+            held[bank] = true.select(out)
+        return TrialSet(self.name, self.study, training, held)
 
 
-def adult(data: Path, work: Path) -> TrialSet:
+def adult(data: Path, work: Path) -> Source:
     """Return Adult, drafted and dealt evenly."""
     table = pc.read_csv(data / "adult" / "adult.csv.gz")
     table = table.append_column("unit", [[f"a{row}" for row in range(table.num_rows)]])
-    pq.write_table(table, work / "adult.parquet")
-    label = table.column_names[-2]
-    text = draft_study(work / "adult.parquet", label=label, unit="unit", name="adult")
-    choice = RecordsChoice(
-        (str(work / "adult.parquet"),), institutions=ADULT_BANKS, partition="iid"
-    )
-    return trial_of("adult", parse_study(text), choice)
+    path = work / "adult.parquet"
+    pq.write_table(table, path)
+    text = draft_study(path, label=table.column_names[-2], unit="unit", name="adult")
+    choice = RecordsChoice((str(path),), institutions=ADULT_BANKS, partition="iid")
+    return Source("adult", parse_study(text), choice)
 
 
-def heart(data: Path, work: Path) -> TrialSet:
+def heart(data: Path, work: Path) -> Source:
     """Return the four hospitals."""
     del work
     names = ("cleveland", "hungarian", "switzerland", "va")
     files = tuple(f"{one}={data / 'heart' / f'processed.{one}.data'}" for one in names)
-    return trial_of("heart", load_study(STUDIES / "heart.toml"), RecordsChoice(files))
+    return Source("heart", load_study(STUDIES / "heart.toml"), RecordsChoice(files))
 
 
-def world(data: Path, work: Path) -> TrialSet:
+def world(data: Path, work: Path) -> Source:
     """Return five banks of the invented world."""
     del data
     study = frozen_study()
@@ -186,14 +201,16 @@ def world(data: Path, work: Path) -> TrialSet:
     pack = pack_for(columns_behind(study.features), own_pack())
     write_units(work / "world", pack, work / "world.parquet")
     choice = RecordsChoice((str(work / "world.parquet"),), institution_column=INSTITUTION)
-    return trial_of("world", study, choice)
+    return Source("world", study, choice)
 
 
-def amlsim(data: Path, work: Path) -> TrialSet:
-    """Return AMLSim's six banks with their hand-made columns."""
-    derive_amlsim(data / "amlsim", work / "amlsim.parquet")
-    choice = RecordsChoice((str(work / "amlsim.parquet"),), institution_column=INSTITUTION)
-    return trial_of("amlsim", load_study(STUDIES / "amlsim.toml"), choice)
+def amlsim(data: Path, work: Path) -> Source:
+    """Return AMLSim's six banks with their hand-made columns, made where they are not there yet."""
+    path = work / "amlsim.parquet"
+    if not path.exists():
+        derive_amlsim(data / "amlsim", path)
+    choice = RecordsChoice((str(path),), institution_column=INSTITUTION)
+    return Source("amlsim", load_study(STUDIES / "amlsim.toml"), choice)
 
 
 SETS: Final = {"adult": adult, "heart": heart, "world": world, "amlsim": amlsim}

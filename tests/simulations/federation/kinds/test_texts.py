@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from tests.support.records.published_texts import write_comments
 
 from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -101,13 +100,7 @@ def test_short_messages_are_ranked_as_well_as_promised(
 @pytest.mark.promises
 def test_videos_together_are_above_each_alone_at_the_same_epsilon(tmp_path: Path) -> None:
     study, path = load_study(ROOT / "studies" / "youtube.toml"), tmp_path / "youtube.parquet"
-    rows: list[dict[str, str]] = []
-    for file in sorted(at_hand("youtube").glob("Youtube*.csv")):
-        lines = file.read_text("utf-8").lstrip().splitlines(keepends=True)
-        for row, line in enumerate(csv.DictReader(lines)):
-            own = {"spam": line["CLASS"], "text": line["CONTENT"]}
-            rows.append({"comment": f"{file.stem}-{row}", "video": file.stem, **own})
-    pq.write_table(pa.Table.from_pylist(rows), path)  # a text with a line break is one row
+    write_comments(at_hand("youtube").parent, path)
     records = read_records([path], study, institution_column="video")
     assert len(records) == 1956
     assert records.institutions is not None
