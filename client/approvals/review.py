@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from fieldfare.client.custodian.company import company_cautions
+from fieldfare.client.home.company import company_cautions
 from fieldfare.client.home.policy import Policy, limits
 from fieldfare.client.home.policy_objections import PolicyViolation, allows, objections
 from fieldfare.client.ledger.budget import from_picomu2

@@ -24,11 +24,11 @@ from fieldfare.client.cli.options import (
     identity_secret,
 )
 from fieldfare.client.cli.roster import STATEMENTS, take_statement
-from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.daemon.telling import LOAD_SECONDS, notify_custodian
 from fieldfare.client.desk.study_reading import StandingStudy, list_studies, review_at_home
+from fieldfare.client.home.company import company_cautions
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import kept_model

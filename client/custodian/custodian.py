@@ -23,6 +23,7 @@ from fieldfare.client.custodian.key_agreement import (
     keys_gone,
     open_run,
 )
+from fieldfare.client.custodian.noise_stock import NoiseStock, coming_draws
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers
@@ -147,10 +148,11 @@ class Custodian:
         simulated = party.protection is Protection.SIMULATED
         self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
         self._peers = Peers(party, ledger, self._decisions)
+        self._noise = NoiseStock(noise)
         self._door = Door(
             party,
             ledger,
-            noise,
+            self._noise,
             decisions=self._decisions,
             held=self._held,
             peers=self._peers,
@@ -244,6 +246,8 @@ class Custodian:
             if held.hearing.settled is not None:
                 held.hearing.settled = self._ledger.position()
             self._hold(HeldKeys())
+            for study in plans:
+                self._leave_runs(study)
             return held, plans
 
     def take_over(self, held: HeldKeys, plans: Mapping[str, Plan]) -> None:
@@ -314,6 +318,7 @@ class Custodian:
             self._stopped.pop(study, None)
 
     def _leave_runs(self, study: str) -> None:
+        self._noise.expect(study, {})
         self._runs = {k: run for k, run in self._runs.items() if k.partition(":")[0] != study}
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
@@ -568,7 +573,9 @@ class Custodian:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)
-        return self._door.release(self._at_door(request), request, parameters, last)
+        reply = self._door.release(self._at_door(request), request, parameters, last)
+        self._noise.expect(request.study, coming_draws(self._prepared[request.study].plan, request))
+        return reply
 
     def _publish(self, rehearsal: LastSum) -> bytes:
         request = self._party.from_coordinator(rehearsal.request, Request)
@@ -588,6 +595,7 @@ class Custodian:
         self._opened(study, run)
         if self._held.passed(study, run, self._prepared[study].plan.last_step):
             self._held.erase(study, run)
+            self._leave_runs(study)
         signed: bytes = cosigning(self._party, self._ledger).cosign(study, run, shown)
         self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
         return signed
@@ -607,6 +615,7 @@ class Custodian:
             )
         self._inbox.delivered(delivery, content, model, card, evidence)
         self._held.erase(delivery.study, delivery.run)
+        self._leave_runs(delivery.study)
         return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:

@@ -132,7 +132,7 @@ class Replay(Protocol):
 
 
 class CompanyCheck(Protocol):
-    """With whom a run may begin; `company` knows whose keys were compared here."""
+    """With whom a run may begin; the home's `company` knows whose keys were compared here."""
 
     def check(self, roster: Roster, participants: Collection[str], *, own: str, plan: Plan) -> None:
         """Refuse a run with participants that are not known well enough, or too many."""

@@ -27,15 +27,15 @@ answers with a status and no text.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import (
     Admission,
@@ -56,7 +56,6 @@ from fieldfare.client.ledger.run_states import APPROVAL_STATE, REHEARSED_STATE
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Commitment,
@@ -74,7 +73,6 @@ from fieldfare.shared.study.questions import QuestionGroup
 __all__ = ["CommitmentReply", "Door", "RunAtDoor"]
 
 Values = NDArray[np.float64]
-Noise = NDArray[np.int64]
 Seeds = Callable[[], bytes]
 Follow = Callable[[], tuple[dict[str, bytes], tuple[SignedReply, ...]]]
 
@@ -115,7 +113,7 @@ class Door:
         self,
         party: Party,
         ledger: Ledger,
-        noise: NoiseSource,
+        noise: NoiseStock,
         *,
         decisions: DecisionLog,
         held: HeldRunKeys,
@@ -127,7 +125,7 @@ class Door:
         Args:
             party: whose sums leave.
             ledger: of their population.
-            noise: of the same kind as the party.
+            noise: drawn ahead; of the same kind as the party.
             decisions: the institution's own log.
             held: the keys of its runs.
             peers: what others' replies show.
@@ -140,7 +138,6 @@ class Door:
         self._ledger = ledger
         self._noise = noise
         self._peers = peers
-        self._beside = ThreadPoolExecutor(1)  # its thread begins with the first draw
 
     # -- the first message: admit, compute, keep ----------------------------------------
 
@@ -401,13 +398,11 @@ class Door:
         follow: Follow,
     ) -> _Computation:
         """Take the sum with this institution's share of the noise, once the last one is checked."""
-        with self._drawing(request, terms) as drawn:
-            if self._run_keys(request).step == 0:  # an opening's first step follows a rehearsal
-                run.replay.check_rehearsed(request, last)
-            states, seen = follow()
-            keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
-            vector = self._sum(run, request, terms, bound, states, drawn)
-        return _Computation(vector, keys, states, seen)
+        if self._run_keys(request).step == 0:  # an opening's first step follows a rehearsal
+            run.replay.check_rehearsed(request, last)
+        states, seen = follow()
+        keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
+        return _Computation(self._sum(run, request, terms, bound, states), keys, states, seen)
 
     def _sum(
         self,
@@ -416,21 +411,24 @@ class Door:
         terms: ReleaseTerms,
         bound: Values | QuestionGroup,
         states: dict[str, bytes],
-        drawn: Future[Noise],
     ) -> Word:
-        """Compute the bounded sum, and add this institution's share of the noise."""
-        if terms.local_steps and not isinstance(bound, QuestionGroup):
-            # One step's noise at a time: memory does not grow with the steps that a study asks for.
-            draw = partial(self._draw, request, terms)
-            own = (draw() if place else drawn.result() for place in range(terms.local_steps))
-            return to_ring(run.sums.local_change(bound, own, request.n), terms.word_bits)
-        geometry = run.replay.geometry(request, states)
-        if isinstance(bound, QuestionGroup):
-            total = run.sums.answers(bound)
-        else:
-            total = run.sums.vector(terms.kind, bound, geometry)
-        noise = to_ring(drawn.result(), terms.word_bits)
-        return add(to_ring(total, terms.word_bits), noise, terms.word_bits)
+        """Compute the bounded sum, and add this institution's share of the noise.
+
+        A draw is taken when nothing can refuse the request any more but the ledger. It leaves no
+        copy: it is added in int64, whose overflow is the ring's, and is zeros afterwards.
+        """
+        share = terms.share(request.n, request.t)
+        draws = self._noise.draws(terms.vectors.entries, share, max(1, terms.local_steps))
+        with closing(draws) as noise:
+            if isinstance(bound, QuestionGroup):
+                total = run.sums.answers(bound) + next(noise)
+            elif terms.local_steps:
+                # One step's noise at a time: memory does not grow with a study's steps.
+                total = run.sums.local_change(bound, noise, request.n)
+            else:
+                geometry = run.replay.geometry(request, states)
+                total = run.sums.vector(terms.kind, bound, geometry) + next(noise)
+        return to_ring(total, terms.word_bits)
 
     def _follow(
         self, run: RunAtDoor, request: Request, last: LastSum, content: bytes, terms: ReleaseTerms
@@ -439,27 +437,6 @@ class Door:
         shown = run.approved.shown_geometry(request, terms, content)
         states = run.replay.check(request, last, shown)
         return states, self._peers.saw(request.study, request.run, last)
-
-    @contextmanager
-    def _drawing(self, request: Request, terms: ReleaseTerms) -> Iterator[Future[Noise]]:
-        """Draw this institution's share of the noise while the request is checked.
-
-        No check needs it, and OpenDP works outside Python's lock for 4 ms, a fifth of a step. A
-        refused request's draw is thrown away, or never begins: it would hold up the next answer.
-        """
-        if self._party.protection is Protection.EXACT:
-            drawn = self._beside.submit(self._draw, request, terms)
-        else:  # in a simulation it takes less than a thread of its own
-            drawn = Future[Noise]()
-            drawn.set_result(self._draw(request, terms))
-        try:
-            yield drawn
-        finally:
-            drawn.cancel()
-
-    def _draw(self, request: Request, terms: ReleaseTerms) -> Noise:
-        share = terms.share(request.n, request.t)
-        return self._noise.sample(terms.vectors.entries, share)
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R; a simulation has none."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fieldfare.client.custodian.company import masks_fail_limit
+from fieldfare.client.home.company import masks_fail_limit
 from fieldfare.client.home.policy import EVERY_COLUMN, Policy, study_limit
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.shared.advice import nearest

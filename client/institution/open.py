@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog
+from fieldfare.client.home.company import CompanyRules
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity
 from fieldfare.client.home.roster import (

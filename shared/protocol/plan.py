@@ -112,7 +112,7 @@ class ReleaseTerms:
         """The debit of one release, as mu^2: never below its cost."""
         return self.cost / PICOMU2
 
-    @property
+    @cached_property
     def paid_sigma(self) -> float:
         """The noise that is drawn: sigma, or the double above it.
 

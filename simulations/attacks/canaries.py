@@ -105,7 +105,7 @@ class OverheardNoise:
     def sample(self, entries: int, scale: float) -> Sums:
         """Return int64 (entries,) noise, and keep it."""
         self.drawn.append(self.source.sample(entries, scale))
-        return self.drawn[-1]
+        return self.drawn[-1].copy()  # what is used is wiped
 
 
 @dataclass(frozen=True, eq=False)

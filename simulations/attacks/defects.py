@@ -86,7 +86,7 @@ class FaultyNoise:
             return np.asarray(np.rint(first * (scale / before)), dtype=np.int64)
         found = self.source.sample(entries, scale * self._factor(kind))
         if training:
-            self.drawn.append((found, scale))
+            self.drawn.append((found.copy(), scale))  # what is used is wiped
         return found
 
     def _kind(self, entries: int, scale: float) -> ReleaseKind | None:

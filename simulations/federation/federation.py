@@ -22,9 +22,9 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.home.company import CompanyRules
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app

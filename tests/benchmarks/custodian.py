@@ -33,10 +33,10 @@ from tests.support.network.calling import Caller, connected
 from tests.support.network.served import serving
 from tests.support.runs.steps import open_federation, replay_step
 
-from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import CommitmentReply
+from fieldfare.client.home.company import CompanyRules
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app

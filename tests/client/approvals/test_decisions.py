@@ -31,6 +31,7 @@ from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
@@ -630,7 +631,7 @@ class WithdrawnMeanwhile:
 
     def __init__(self, custody: Custody) -> None:
         self._custody = custody
-        self._noise = custody.custodian._door._noise
+        self._noise = custody.custodian._door._noise._source
         self.protection = self._noise.protection
 
     def sample(self, entries: int, scale: float) -> Any:
@@ -647,7 +648,7 @@ def test_a_release_that_is_under_way_when_the_study_is_withdrawn_does_not_leave(
     custodies = [custody_of(name) for name in NAMES]
     approve_all(coordinator, custodies, STUDY)
     victim = custodies[-1]
-    victim.custodian._door._noise = WithdrawnMeanwhile(victim)
+    victim.custodian._door._noise = NoiseStock(WithdrawnMeanwhile(victim))
     with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_STUDY"):
         run_one_step(coordinator, custodies)
     assert victim.ledger.spent() == 0

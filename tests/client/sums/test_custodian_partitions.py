@@ -15,6 +15,7 @@ from tests.support.homes.institutions import Coordinator, OpenCustody, home_stud
 from tests.support.homes.journals import logged
 
 from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.sums import local_workers
@@ -22,19 +23,23 @@ from fieldfare.client.sums.partitioned_sums import PartitionedSums, WholeUnits, 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
 from fieldfare.shared.study.study import Study
 
 
-class CountedNoise(ExactNoise):
-    """How often noise was drawn."""
+class CountedNoise:
+    """How often noise was drawn; none is drawn ahead."""
 
-    drawn = 0
+    protection = Protection.EXACT
+
+    def __init__(self) -> None:
+        self.source, self.drawn = ExactNoise(), 0
 
     def sample(self, entries: int, scale: float) -> np.ndarray:
         self.drawn += 1
-        return super().sample(entries, scale)
+        return self.source.sample(entries, scale)
 
 
 def made_up(study: Study, units: int) -> WholeUnits:
@@ -54,7 +59,8 @@ def test_a_worker_that_dies_in_a_release_costs_no_second_debit_and_no_second_noi
     sums = made_up(bench.study, 900).sums(bench.study, Workplace(tmp_path / "spill", workers=2))
     local = workers_of(sums)
     custodian.approve(bench.study, lambda: sums)
-    noise = custodian._door._noise = CountedNoise()
+    noise = CountedNoise()
+    custodian._door._noise = NoiseStock(noise)
     run = bench.open_run()
     run.everybody(run.request(ReleaseKind.REHEARSAL))
     sums.vector(ReleaseKind.TRAINING, np.zeros(sums.gradients.entries))

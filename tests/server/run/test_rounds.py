@@ -22,6 +22,7 @@ from tests.support.federations.settings import (
 )
 from tests.support.runs.steps import open_federation
 
+from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
 from fieldfare.server.run.opening import Opener
@@ -349,7 +350,7 @@ def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, protection: Pro
     terms = setting.federation.plan.training
     sums = open_sums(setting)
     door = setting.federation.custodians["bank-d"]._door
-    door._noise = Poison(door._noise, 1 << (terms.word_bits.value - 2))
+    door._noise = NoiseStock(Poison(door._noise._source, 1 << (terms.word_bits.value - 2)))
     with pytest.raises(RunError, match="out of range: masks did not cancel"):
         collect(sums, TRAINING, 0, start(setting))
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
     FreshAnswer,
@@ -19,6 +18,7 @@ from fieldfare.client.custodian.key_agreement import (
     open_run,
 )
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.home.company import CompanyRules
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.comparison import Company

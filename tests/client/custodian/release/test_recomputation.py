@@ -23,6 +23,7 @@ from tests.support.runs.grouped import grouped_study, grouped_sums
 from tests.support.runs.steps import replay_step
 
 from fieldfare.client.custodian import recomputation
+from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.custodian.recomputation import recomputed_model
 from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.client.sums.study_sums import StudySums
@@ -322,7 +323,8 @@ def poisoned(run: Run, last: LastSum) -> LastSum:
     """A member signs a vector that takes the sum of another attempt out of range."""
     del last
     door, bits = run.bench.custodian("bank-d")._door, run.bench.plan.training.word_bits
-    honest, door._noise = door._noise, Poison(door._noise, 1 << (bits.value - 2))
+    honest = door._noise
+    door._noise = NoiseStock(Poison(honest._source, 1 << (bits.value - 2)))
     try:
         return run.everybody(run.request(attempt=1))
     finally:

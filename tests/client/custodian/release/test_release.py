@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Event, Thread
+from threading import Barrier, Thread
 from typing import Any, Final
 
 import numpy as np
@@ -46,12 +46,6 @@ EVALUATION: Final = ReleaseKind.EVALUATION
 REHEARSAL: Final = ReleaseKind.REHEARSAL
 
 
-def opened_gate() -> Event:
-    gate = Event()
-    gate.set()
-    return gate
-
-
 @dataclass
 class Watched:
     """A real source and real sums, with a record of when each was used."""
@@ -63,7 +57,6 @@ class Watched:
     scales: list[float] = field(default_factory=list)
     fail: str = ""
     pause: float = 0.0  # seconds in which other threads may come in
-    gate: Event = field(default_factory=opened_gate)  # noise waits for it
 
     @property
     def protection(self) -> Protection:
@@ -71,10 +64,9 @@ class Watched:
 
     def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
         self._use("noise")
-        assert self.gate.wait(60)
         self.scales.append(scale)
         self.drawn.append(self.source.sample(entries, scale))
-        return self.drawn[-1]
+        return self.drawn[-1].copy()  # what is used is wiped
 
     def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         self._use("sum")
@@ -151,42 +143,22 @@ def test_everybodys_vectors_sum_to_the_units_and_everybodys_noise(
     assert (decoded(answers, terms) == exact + noise).all()
 
 
-def test_the_noise_of_a_refused_request_is_thrown_away(bench: Bench) -> None:
-    """It is drawn before the parameters are recomputed; the next one is not answered with it."""
+def test_a_refused_request_takes_no_noise(bench: Bench) -> None:
+    """It is taken when all that can refuse a request was checked: a refusal uses none up."""
     watched = {name: watch(bench, name) for name in NAMES}
     run, terms = bench.open_run(), bench.plan.training
     for name in NAMES:
         run.answer(name, run.request())
     old = run.parameters(TRAINING, 0)
-    refused = run.ask(NAME, run.request(step=1, parameters=old), old)
-    assert refused == Refusal(RefusalCode.NOT_RECOMPUTED)
+    for _ in range(5):
+        refused = run.ask(NAME, run.request(step=1, parameters=old), old)
+        assert refused == Refusal(RefusalCode.NOT_RECOMPUTED)
     answers = [run.answer(name, run.request(step=1, attempt=1)) for name in NAMES]
     parameters = np.frombuffer(run.parameters(TRAINING, 1))
     exact = sum(part.vector(TRAINING, parameters) for part in bench.sums.values())
     noise = sum(source.drawn[-1] for source in watched.values())
     assert (decoded(answers, terms) == exact + noise).all()
-    own = watched[NAME]
-    draws = len(own.drawn)  # the one between is in no sum; where it had not begun, it is not made
-    assert draws == len({drawn.tobytes() for drawn in own.drawn})
-    assert draws in {2, 3}
-    assert sorted(own.used) == ["noise"] * draws + ["sum"] * 2
-
-
-def test_draws_of_refused_requests_do_not_pile_up(bench: Bench) -> None:
-    """What is refused costs one draw at most, however often it comes."""
-    watched, gate = watch(bench), Event()
-    run = bench.open_run()
-    for name in NAMES:
-        run.answer(name, run.request())
-    watched.used.clear()
-    watched.gate = gate
-    old = run.parameters(TRAINING, 0)
-    request = run.request(step=1, parameters=old)
-    for _ in range(5):
-        assert run.ask(NAME, request, old) == Refusal(RefusalCode.NOT_RECOMPUTED)
-    gate.set()
-    run.answer(NAME, run.request(step=1, attempt=1))
-    assert watched.used.count("noise") in {1, 2}  # its own, and the first's where that had begun
+    assert watched[NAME].used == ["sum", "noise"] * 2
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[:3], NAMES[1:]])
@@ -273,7 +245,7 @@ def test_records_and_noise_are_used_once_for_one_request(bench: Bench) -> None:
     watched, run = watch(bench), bench.open_run()
     answers = {run.answer(NAME, run.request()) for _ in range(3)}
     assert len(answers) == 1
-    assert sorted(watched.used) == ["noise", "sum"]  # each beside the other
+    assert watched.used == ["sum", "noise"]
 
 
 REFUSED: Final[dict[RefusalCode, Callable[[Run], Any]]] = {
@@ -291,10 +263,7 @@ REFUSED: Final[dict[RefusalCode, Callable[[Run], Any]]] = {
 
 @pytest.mark.parametrize("code", REFUSED)
 def test_nothing_is_computed_for_a_request_that_is_refused(code: RefusalCode, bench: Bench) -> None:
-    """Not even in memory: what was never computed cannot leave, nor take its time.
-
-    But for noise, which is of no record: it is drawn while parameters are recomputed.
-    """
+    """Not even in memory: what was never computed cannot leave, nor take its time."""
     run = bench.open_run()
     run.answer(NAME, run.request())
     watched = watch(bench)
@@ -303,8 +272,7 @@ def test_nothing_is_computed_for_a_request_that_is_refused(code: RefusalCode, be
     request = REFUSED[code](run)  # whose honest parameters take the steps before it
     watched.used.clear()
     assert run.ask(NAME, request) == Refusal(code)
-    beside = ["noise"] if code is RefusalCode.NOT_RECOMPUTED else []
-    assert watched.used in ([], beside)  # the draw may not have begun
+    assert watched.used == []
 
 
 def test_nothing_is_computed_when_the_budget_does_not_cover_the_whole_release(
@@ -359,7 +327,7 @@ def test_the_same_request_from_many_threads_is_answered_once(bench: Bench) -> No
     answers = at_once([partial(run.ask, NAME, request)] * 6)
     assert len(set(answers)) == 1
     assert isinstance(answers[0], OpenedVector)
-    assert sorted(watched.used) == ["noise", "sum"]  # each beside the other
+    assert watched.used == ["sum", "noise"]
     assert bench.ledger(NAME).spent() == bench.plan.training.cost
 
 

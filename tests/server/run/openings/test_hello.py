@@ -237,7 +237,8 @@ class Box(NoInbox):
 
 def give_inbox(setting: Setting, name: str) -> Box:
     old, box = setting.federation.custodians[name], Box()
-    custodian = Custodian(old._party, setting.federation.ledgers[name], old._door._noise, None, box)
+    noise = old._door._noise._source
+    custodian = Custodian(old._party, setting.federation.ledgers[name], noise, None, box)
     custodian.approve(setting.federation.study, lambda: setting.sums[name])
     setting.federation.custodians[name] = custodian
     return box
