@@ -17,12 +17,7 @@ from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import BlamePublisher
-from fieldfare.client.custodian.key_agreement import (
-    ApprovedStudy,
-    HeldKeys,
-    keys_gone,
-    open_run,
-)
+from fieldfare.client.custodian.key_agreement import ApprovedStudy, HeldKeys, keys_gone, open_run
 from fieldfare.client.custodian.noise_stock import NoiseStock, coming_draws
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.party import Party

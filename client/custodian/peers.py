@@ -23,11 +23,7 @@ from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.sides import Side, SideCosts
-from fieldfare.shared.protocol.messages import (
-    KeyOffer,
-    LastSum,
-    Request,
-)
+from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Request
 from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import RememberedMessages, room_for
 from fieldfare.shared.run.remembered_check import OfferContents, names, signed_reply

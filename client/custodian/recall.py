@@ -155,12 +155,7 @@ class Recall:
         own = self.party.institution
         return self.party.sign(RecallQuestion(institution=own, boot=hearing.boot, members=members))
 
-    def take(
-        self,
-        answers: Sequence[bytes],
-        hearing: RecallProgress,
-        here: LocalApprovals,
-    ) -> None:
+    def take(self, answers: Sequence[bytes], hearing: RecallProgress, here: LocalApprovals) -> None:
         """Take what members remember: debit what this ledger lacks, stop where it is behind.
 
         Args:
@@ -305,12 +300,7 @@ class Recall:
 
     # -- what they remember -------------------------------------------------------------
 
-    def _hear(
-        self,
-        memory: "_ReadMemory",
-        hearing: RecallProgress,
-        here: LocalApprovals,
-    ) -> bool:
+    def _hear(self, memory: "_ReadMemory", hearing: RecallProgress, here: LocalApprovals) -> bool:
         """Take one answer; False where nobody here can believe it, or not yet."""
         rosters, name = self._rosters(hearing), memory.body.institution
         if not self._signed(memory, hearing):
@@ -333,11 +323,7 @@ class Recall:
         return open_roster(remembered.roster, own.roster_key or own.coordinator)
 
     def _heed(
-        self,
-        by: str,
-        remembered: RememberedMessages,
-        keys: AnyRoster,
-        here: LocalApprovals,
+        self, by: str, remembered: RememberedMessages, keys: AnyRoster, here: LocalApprovals
     ) -> None:
         own = self.party.institution
         for content in remembered.replies:

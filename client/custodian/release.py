@@ -74,7 +74,6 @@ __all__ = ["CommitmentReply", "Door", "RunAtDoor"]
 
 Values = NDArray[np.float64]
 Seeds = Callable[[], bytes]
-Follow = Callable[[], tuple[dict[str, bytes], tuple[SignedReply, ...]]]
 
 
 def fresh_seed() -> bytes:
@@ -180,11 +179,7 @@ class Door:
         limits = run.limits(request)
         self._admit(run, request, terms.cost, limits)
         # 2. compute
-        follow = partial(self._follow, run, request, last, parameters, terms)
-        if terms.cost:
-            computed = self._noised(run, request, terms, bound, last, follow)
-        else:  # a rehearsal: the only kind that costs nothing
-            computed = self._zeros(request, terms, follow)
+        computed = self._compute(run, request, terms, parameters, bound, last)
         masked = self._masked(computed.vector, computed.keys, request, terms)
         seed = self._seeds()
         hidden = add(masked, seed_stream(seed, len(masked), terms.word_bits), terms.word_bits)
@@ -362,15 +357,35 @@ class Door:
 
     # -- what is computed: rehearsals, sums, noise, masks -------------------------------
 
-    def _zeros(self, request: Request, terms: ReleaseTerms, follow: Follow) -> _Computation:
-        """Take zeros, to find bad keys before budget is spent; only before the first step."""
-        _, seen = follow()
+    def _compute(
+        self,
+        run: RunAtDoor,
+        request: Request,
+        terms: ReleaseTerms,
+        content: bytes,
+        bound: Values | QuestionGroup,
+        last: LastSum,
+    ) -> _Computation:
+        """Take the noised sum, once what the request binds was recomputed from the last one."""
+        if terms.cost and self._run_keys(request).step == 0:
+            run.replay.check_rehearsed(request, last)  # an opening's first step follows a rehearsal
+        shown = run.approved.shown_geometry(request, terms, content)
+        states = run.replay.check(request, last, shown)
+        seen = self._peers.saw(request.study, request.run, last)
+        if not terms.cost:  # a rehearsal: the only kind that costs nothing, to find bad keys before
+            zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
+            return _Computation(zeros, self._rehearsal_keys(request), {}, seen)
+        keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
+        return _Computation(self._sum(run, request, terms, bound, states), keys, states, seen)
+
+    def _rehearsal_keys(self, request: Request) -> RunKeys:
+        """Return the keys of a rehearsal after the one that was opened, before the first step."""
         keys = self.before_steps(request)
         if request.attempt <= self._last_rehearsal(request).attempt:
             raise PolicyRefusal(
                 RefusalCode.ATTEMPT_CLOSED, "expected a rehearsal after the one that was opened"
             )
-        return _Computation(np.zeros(terms.vectors.entries, dtype=np.uint64), keys, {}, seen)
+        return keys
 
     def before_steps(self, request: Request) -> RunKeys:
         """Return the keys of a run that committed to nothing of records; `blame` asks, too.
@@ -387,22 +402,6 @@ class Door:
                 RefusalCode.STEP_CLOSED, "expected a rehearsal before the run's first step"
             )
         return keys
-
-    def _noised(
-        self,
-        run: RunAtDoor,
-        request: Request,
-        terms: ReleaseTerms,
-        bound: Values | QuestionGroup,
-        last: LastSum,
-        follow: Follow,
-    ) -> _Computation:
-        """Take the sum with this institution's share of the noise, once the last one is checked."""
-        if self._run_keys(request).step == 0:  # an opening's first step follows a rehearsal
-            run.replay.check_rehearsed(request, last)
-        states, seen = follow()
-        keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
-        return _Computation(self._sum(run, request, terms, bound, states), keys, states, seen)
 
     def _sum(
         self,
@@ -429,14 +428,6 @@ class Door:
                 geometry = run.replay.geometry(request, states)
                 total = run.sums.vector(terms.kind, bound, geometry) + next(noise)
         return to_ring(total, terms.word_bits)
-
-    def _follow(
-        self, run: RunAtDoor, request: Request, last: LastSum, content: bytes, terms: ReleaseTerms
-    ) -> tuple[dict[str, bytes], tuple[SignedReply, ...]]:
-        """Recompute what a request binds; returns the run's states, and replies that came along."""
-        shown = run.approved.shown_geometry(request, terms, content)
-        states = run.replay.check(request, last, shown)
-        return states, self._peers.saw(request.study, request.run, last)
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R; a simulation has none."""

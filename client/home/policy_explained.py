@@ -60,10 +60,7 @@ def explain(policy: Policy) -> list[str]:
         *_said("coordinator", _coordinator(policy)),
         *_said("who decides", f"{_deciders(policy)} every study; nothing runs before"),
         *_said("one study", f"at most epsilon {budget.study_epsilon:g}"),
-        *_said(
-            "any 365 days",
-            f"at most epsilon {budget.yearly_epsilon:g}{_room(yearly, study)}",
-        ),
+        *_said("any 365 days", f"at most epsilon {budget.yearly_epsilon:g}{_room(yearly, study)}"),
         *_said(
             "ever",
             f"at most epsilon {budget.lifetime_epsilon:g}{_room(granted.lifetime_picomu2, study)}",

@@ -293,12 +293,7 @@ def check_debit(
             balance.yearly_total,
             limits.yearly_picomu2,
         ),
-        (
-            "the lifetime limit",
-            balance.study_ever,
-            balance.lifetime_total,
-            limits.lifetime_picomu2,
-        ),
+        ("the lifetime limit", balance.study_ever, balance.lifetime_total, limits.lifetime_picomu2),
     ):
         room = own.room(debit.side, limit - (total - own.total))
         _check_budget(what, debit.cost, room, limit)

@@ -390,11 +390,7 @@ def next_entry(
     }
     position = _position(tip, content, debit.cost)
     return LedgerEntry(
-        position=position,
-        time=time,
-        debit=debit,
-        vector=vector,
-        study_total=content["study_total"],
+        position=position, time=time, debit=debit, vector=vector, study_total=content["study_total"]
     )
 
 
@@ -430,10 +426,7 @@ def next_statement(
             f"{seen} picomu2 or more, found one that leads to {position.debited}"
         )
     return Statement(
-        position=position,
-        time=time,
-        stated=stated,
-        study_total=content["study_total"],
+        position=position, time=time, stated=stated, study_total=content["study_total"]
     )
 
 
@@ -518,9 +511,5 @@ class ChainCheck:
             return next_statement(self.tip, entry.stated, before=before, time=entry.time)
         check_sha256("the vector's hash in an entry", entry.vector)
         return next_entry(
-            self.tip,
-            entry.debit,
-            vector=entry.vector,
-            before=before,
-            time=entry.time,
+            self.tip, entry.debit, vector=entry.vector, before=before, time=entry.time
         )

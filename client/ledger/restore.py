@@ -215,10 +215,7 @@ class RestoredLedger:
     def _stated(self, terms: Acceptance, lost: list[Position], kept: int) -> StatementDraft:
         tip = self.position()
         carried = lost_cost(
-            lost,
-            self._store.statements(),
-            epoch=tip.epoch,
-            kept=self._store.debited_at(kept),
+            lost, self._store.statements(), epoch=tip.epoch, kept=self._store.debited_at(kept)
         )
         if terms.spent is not None:
             check_count("the sum of debits in picomu2", terms.spent)

@@ -231,10 +231,7 @@ LEDGER: Final = DatabaseKind(
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
     first=6,
-    migrations=(
-        (*_FIRST, *_STATEMENTS, *_PENDING, *_PEERS, *_SIDES),
-        *(_ONE_MEMORY, _IDS),
-    ),
+    migrations=((*_FIRST, *_STATEMENTS, *_PENDING, *_PEERS, *_SIDES), *(_ONE_MEMORY, _IDS)),
 )
 
 

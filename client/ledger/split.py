@@ -99,10 +99,7 @@ def write_part(part: SplitPopulation, whole: str, split: StatementDraft, now: da
         with database.transaction():
             store.state(split, now)  # the same entry as in the other ledger, with the same head
             own = StatementDraft(
-                kind=StatementKind.PART,
-                user=split.user,
-                reason=split.reason,
-                population=part.name,
+                kind=StatementKind.PART, user=split.user, reason=split.reason, population=part.name
             )
             store.state(own, now)
             store.forget_all_runs()

@@ -44,10 +44,7 @@ class PartitionedSums(RunSums):
     ids: IdSketch = NO_IDS
 
     def vector(
-        self,
-        kind: ReleaseKind,
-        parameters: NDArray[np.float64],
-        geometry: Geometry | None = None,
+        self, kind: ReleaseKind, parameters: NDArray[np.float64], geometry: Geometry | None = None
     ) -> Whole:
         """Return int64 (entries,): as `RunSums.vector`."""
         return self.partitions.added(AskedSum.by(kind, parameters, geometry))

@@ -183,10 +183,7 @@ class StudySums(RunSums):
         return cls(study, model, prepared, len(training), held, *rest)
 
     def vector(
-        self,
-        kind: ReleaseKind,
-        parameters: NDArray[np.float64],
-        geometry: Geometry | None = None,
+        self, kind: ReleaseKind, parameters: NDArray[np.float64], geometry: Geometry | None = None
     ) -> NDArray[np.int64]:
         """Return int64 (entries,): as `RunSums.vector`."""
         if self.turned is not None and kind in {ReleaseKind.MOMENTS, ReleaseKind.TRAINING}:

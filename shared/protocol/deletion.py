@@ -23,13 +23,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.roster import (
-    COORDINATOR,
-    Hex32,
-    InstitutionId,
-    Member,
-    Roster,
-)
+from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, InstitutionId, Member, Roster
 
 MOST_HASHES: Final = 250_000  # as many as fit a message
 MASKED_VECTORS: Final = "masked vectors"

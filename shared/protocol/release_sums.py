@@ -35,10 +35,7 @@ class ReleaseSums(Protocol):
 
     @abstractmethod
     def vector(
-        self,
-        kind: ReleaseKind,
-        parameters: NDArray[np.float64],
-        geometry: Geometry | None = None,
+        self, kind: ReleaseKind, parameters: NDArray[np.float64], geometry: Geometry | None = None
     ) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of one release, in units of gamma.
 
