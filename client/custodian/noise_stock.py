@@ -110,7 +110,7 @@ class NoiseStock:
         with self._lock:
             drawn = self._drawn.get(draw)
             if drawn:
-                return drawn.pop()
+                return drawn.pop(0)
         return self._sample(draw)
 
     def _sample(self, draw: Draw) -> Noise:
