@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOOR = "client/custodian/release.py"
+STOCK = "client/custodian/noise_stock.py"
 CLIENT = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
     for path in sorted((ROOT / "client").rglob("*.py"))
@@ -24,7 +25,7 @@ DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
         "client/sums/",
         "client/sums/partitions.py",
     ),  # the raw sum of a group of questions
-    "sample": "client/sums/",  # this institution's share of the noise
+    "draws": STOCK,  # this institution's share of the noise
     "mask": "shared/secure_sum",
     # What leaves first; the far end reads it off the wire.
     "CommitmentReply": (DOOR, "client/node/remote_custodian.py"),
@@ -82,6 +83,11 @@ def test_only_the_door_releases(name: str) -> None:
     assert DOOR in calling, f"the door does not call {name} any more: mend this list"
     elsewhere = {file for file in calling - {DOOR} if not file.startswith(DOOR_CALLS[name])}
     assert not elsewhere, f"{name} is the door's; make a kind of release instead"
+
+
+def test_only_the_stock_that_the_door_draws_from_asks_for_noise() -> None:
+    calling = {file for file, tree in CLIENT.items() if any(calls(tree, "sample"))}
+    assert {file for file in calling if not file.startswith("client/sums/")} == {STOCK}
 
 
 @pytest.mark.parametrize("file", CLIENT)
