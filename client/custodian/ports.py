@@ -13,7 +13,7 @@ custodian checks signatures and hashes before a message comes here; a stored mes
 nothing by itself. A person decides.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol, TypedDict
@@ -164,6 +164,16 @@ class HeldRunKeys(Protocol):
 
     def pass_by(self, study: str, run: str, opening: str, step: int) -> None:
         """Erase the keys that an opening used up to `step`, itself included; none held: nothing."""
+        ...
+
+
+class NoiseDraws(Protocol):
+    """An institution's noise, each draw given once; `noise_stock` draws ahead."""
+
+    def draws(
+        self, entries: int, scale: float, count: int
+    ) -> Generator[NDArray[np.int64], None, None]:
+        """Give int64 (entries,) noise, `count` times; each is zeros when the next is asked for."""
         ...
 
 

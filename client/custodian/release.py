@@ -35,7 +35,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.custodian.noise_stock import NoiseStock
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import (
     Admission,
@@ -43,6 +42,7 @@ from fieldfare.client.custodian.ports import (
     DebitLimits,
     DecisionLog,
     HeldRunKeys,
+    NoiseDraws,
     PeerReplies,
     Replay,
     SignedReply,
@@ -112,7 +112,7 @@ class Door:
         self,
         party: Party,
         ledger: Ledger,
-        noise: NoiseStock,
+        noise: NoiseDraws,
         *,
         decisions: DecisionLog,
         held: HeldRunKeys,
