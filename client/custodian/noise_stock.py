@@ -25,9 +25,7 @@ Noise = NDArray[np.int64]
 Draw = tuple[int, float]  # entries, and scale in units of gamma
 
 ATTEMPTS: Final = 2  # of a step, whose noise is there before they are asked for
-MOST_RUNS: Final = (
-    8  # of different studies; a ninth takes the place of the one that was idle longest
-)
+MOST_RUNS: Final = 8  # of different studies; a ninth takes the place of the one idle longest
 MOST_ENTRIES: Final = 2**22  # of all draws together: 32 MiB
 
 

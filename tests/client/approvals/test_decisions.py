@@ -631,7 +631,7 @@ class WithdrawnMeanwhile:
 
     def __init__(self, custody: Custody) -> None:
         self._custody = custody
-        self._noise = custody.custodian._door._noise._source
+        self._noise = custody.custodian._noise._source
         self.protection = self._noise.protection
 
     def sample(self, entries: int, scale: float) -> Any:

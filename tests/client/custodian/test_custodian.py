@@ -152,7 +152,7 @@ def test_an_approval_is_given_anew_under_a_new_roster(bench: Bench) -> None:
     run = bench.open_run()
     roster = bench.party(NAME).roster.model_copy(update={"version": 2})
     party = replace(bench.party(NAME), roster=roster)
-    custodian = Custodian(party, bench.ledger(NAME), bench.custodian(NAME)._door._noise._source)
+    custodian = Custodian(party, bench.ledger(NAME), bench.custodian(NAME)._noise._source)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.federation.custodians[NAME] = custodian
 

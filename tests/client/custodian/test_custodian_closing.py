@@ -79,7 +79,7 @@ def give_inbox(bench: Bench, error: Exception | None = None) -> Box:
     """Put a custodian with an inbox in place of one, over the same ledger and keys."""
     box, old = Box(error=error), bench.custodian(NAME)
     custodian = Custodian(
-        bench.party(NAME), bench.ledger(NAME), old._door._noise._source, None, box
+        bench.party(NAME), bench.ledger(NAME), old._noise._source, None, box
     )
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.remembers(NAME, custodian)

@@ -43,7 +43,7 @@ def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
 ) -> None:
     custody = custody_of()
     assert custody.party.protection is Protection.EXACT
-    assert isinstance(custody.custodian._door._noise._source, ExactNoise)
+    assert isinstance(custody.custodian._noise._source, ExactNoise)
     assert (custody.party.institution, custody.party.roster) == ("bank-a", coordinator.roster())
     assert isinstance(custody.custodian._decisions, JournalDecisions)
     assert custody.ledger._limits == limits(custody.institution.policy)

@@ -349,8 +349,9 @@ def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, protection: Pro
     setting = make_setting(LONG, protection)
     terms = setting.federation.plan.training
     sums = open_sums(setting)
-    door = setting.federation.custodians["bank-d"]._door
-    door._noise = NoiseStock(Poison(door._noise._source, 1 << (terms.word_bits.value - 2)))
+    custodian = setting.federation.custodians["bank-d"]
+    poison = Poison(custodian._noise._source, 1 << (terms.word_bits.value - 2))
+    custodian._door._noise = NoiseStock(poison)
     with pytest.raises(RunError, match="out of range: masks did not cancel"):
         collect(sums, TRAINING, 0, start(setting))
 

@@ -322,8 +322,8 @@ def replayed(run: Run, last: LastSum, **changes: object) -> LastSum:
 def poisoned(run: Run, last: LastSum) -> LastSum:
     """A member signs a vector that takes the sum of another attempt out of range."""
     del last
-    door, bits = run.bench.custodian("bank-d")._door, run.bench.plan.training.word_bits
-    honest = door._noise
+    custodian, bits = run.bench.custodian("bank-d"), run.bench.plan.training.word_bits
+    door, honest = custodian._door, custodian._noise
     door._noise = NoiseStock(Poison(honest._source, 1 << (bits.value - 2)))
     try:
         return run.everybody(run.request(attempt=1))

@@ -237,7 +237,7 @@ class Box(NoInbox):
 
 def give_inbox(setting: Setting, name: str) -> Box:
     old, box = setting.federation.custodians[name], Box()
-    noise = old._door._noise._source
+    noise = old._noise._source
     custodian = Custodian(old._party, setting.federation.ledgers[name], noise, None, box)
     custodian.approve(setting.federation.study, lambda: setting.sums[name])
     setting.federation.custodians[name] = custodian
