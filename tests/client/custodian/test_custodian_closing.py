@@ -78,9 +78,7 @@ class Box(NoInbox):
 def give_inbox(bench: Bench, error: Exception | None = None) -> Box:
     """Put a custodian with an inbox in place of one, over the same ledger and keys."""
     box, old = Box(error=error), bench.custodian(NAME)
-    custodian = Custodian(
-        bench.party(NAME), bench.ledger(NAME), old._noise._source, None, box
-    )
+    custodian = Custodian(bench.party(NAME), bench.ledger(NAME), old._noise._source, None, box)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.remembers(NAME, custodian)
     return box
