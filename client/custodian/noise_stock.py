@@ -98,13 +98,13 @@ class NoiseStock:
             AccountingError: `scale` is none that the source draws.
         """
         for _ in range(count):
-            noise = self._taken((entries, scale))
+            noise = self._take((entries, scale))
             try:
                 yield noise
             finally:
                 noise.fill(0)
 
-    def _taken(self, draw: Draw) -> Noise:
+    def _take(self, draw: Draw) -> Noise:
         with self._lock:
             drawn = self._drawn.get(draw)
             if drawn:
@@ -128,20 +128,20 @@ class NoiseStock:
             with self._lock:
                 self._drawn.setdefault(draw, []).append(noise)
 
-    def _wanted(self) -> Counter[Draw]:
+    def _count_wanted(self) -> Counter[Draw]:
         return sum((Counter(draws) for draws in self._expected.values()), Counter[Draw]())
 
     def _missing(self) -> Draw | None:
         """Return what is drawn next, in the order of the runs."""
         held = sum(entries * len(drawn) for (entries, _), drawn in self._drawn.items())
-        for draw, count in self._wanted().items():
+        for draw, count in self._count_wanted().items():
             if len(self._drawn.get(draw, ())) < count and held + draw[0] <= MOST_ENTRIES:
                 return draw
         return None
 
     def _wipe(self) -> None:
         """Overwrite what no run needs any more, as when others take part."""
-        wanted = self._wanted()
+        wanted = self._count_wanted()
         for draw, drawn in self._drawn.items():
             for noise in drawn[wanted[draw] :]:
                 noise.fill(0)

@@ -53,14 +53,14 @@ class TimedStock:
     used: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        taken = self.stock._taken
+        taken = self.stock._take
 
-        def noted(draw: tuple[int, float]) -> NDArray[np.int64]:
+        def note_time(draw: tuple[int, float]) -> NDArray[np.int64]:
             noise = taken(draw)
             self.used.append(self.source.seconds.pop(id(noise)))
             return noise
 
-        self.stock._taken = noted  # type: ignore[method-assign]
+        self.stock._take = note_time  # type: ignore[method-assign]
 
     def wait(self) -> None:
         """Wait as a custodian does, until its stock is full."""
@@ -74,16 +74,16 @@ class TimedStock:
 def bench(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A federation whose ledgers are in memory: no disk's time is in a reply's."""
 
-    def opened(self: LocalFederation, _: int, name: str) -> Ledger:
+    def open_ledger(self: LocalFederation, _: int, name: str) -> Ledger:
         most = self.plan.study_limit
         limits = Limits(yearly_picomu2=most, lifetime_picomu2=most)
         return Ledger.open(None, population=name, limits=limits, clock=partial(datetime.now, UTC))
 
-    monkeypatch.setattr(LocalFederation, "_open_ledger", opened)
+    monkeypatch.setattr(LocalFederation, "_open_ledger", open_ledger)
     return make_bench(make_study(aggregation={"attempts": ATTEMPTS}))
 
 
-def timed_replies(bench: Bench, count: int, *, in_the_reply: bool) -> Iterator[tuple[float, float]]:
+def time_replies(bench: Bench, count: int, *, in_the_reply: bool) -> Iterator[tuple[float, float]]:
     """The seconds of each draw, and of the reply that it was used in."""
     source = Timed()
     custodian = Custodian(bench.party(NAME), bench.ledger(NAME), source)
@@ -127,7 +127,7 @@ def chance(short: list[float], long: list[float]) -> float:
 
 @pytest.mark.promises
 def test_ten_thousand_replies_take_no_longer_for_a_draw_that_did(bench: Bench) -> None:
-    short, long = tenths(list(timed_replies(bench, REPLIES, in_the_reply=False)))
+    short, long = tenths(list(time_replies(bench, REPLIES, in_the_reply=False)))
     apart = statistics.median(long) - statistics.median(short)
     assert abs(apart) <= MOST_APART, f"{apart * 1e6:.1f} us, p = {chance(short, long):.2g}"
 
@@ -135,5 +135,5 @@ def test_ten_thousand_replies_take_no_longer_for_a_draw_that_did(bench: Bench) -
 @pytest.mark.promises
 def test_a_draw_in_the_reply_is_seen(bench: Bench) -> None:
     """So the figure above would not hold of a door that draws between request and reply."""
-    short, long = tenths(list(timed_replies(bench, REPLIES // 5, in_the_reply=True)))
+    short, long = tenths(list(time_replies(bench, REPLIES // 5, in_the_reply=True)))
     assert chance(short, long) < CHANCE
