@@ -313,7 +313,10 @@ class Custodian:
             self._stopped.pop(study, None)
 
     def _leave_runs(self, study: str) -> None:
-        self._noise.expect(study, {})
+        self._noise.expect(study, {})  # not where another run begins: both need the same noise
+        self._forget_runs(study)
+
+    def _forget_runs(self, study: str) -> None:
         self._runs = {k: run for k, run in self._runs.items() if k.partition(":")[0] != study}
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
@@ -515,7 +518,7 @@ class Custodian:
             _check_newer(newest, body)
         for dropped in self._openings.admit(body):
             self._held.erase(body.study, dropped)
-            self._leave_runs(body.study)
+            self._forget_runs(body.study)
         if self._prepared[body.study].plan.study.aggregation.fixed:
             names = tuple(named.institution for named in body.participants)
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked
@@ -581,7 +584,7 @@ class Custodian:
                 self._approved_run(body), request, rehearsal, self._held
             )
             self._held.erase(body.study, body.run)
-            self._leave_runs(body.study)
+            self._forget_runs(body.study)
         self._decisions.noted(RunEvent.PUBLISHED, body.study, body.run, bytes_hash(sent))
         return sent
 
@@ -590,7 +593,7 @@ class Custodian:
         self._opened(study, run)
         if self._held.passed(study, run, self._prepared[study].plan.last_step):
             self._held.erase(study, run)
-            self._leave_runs(study)
+            self._forget_runs(study)
         signed: bytes = cosigning(self._party, self._ledger).cosign(study, run, shown)
         self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
         return signed
@@ -610,7 +613,7 @@ class Custodian:
             )
         self._inbox.delivered(delivery, content, model, card, evidence)
         self._held.erase(delivery.study, delivery.run)
-        self._leave_runs(delivery.study)
+        self._forget_runs(delivery.study)
         return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:
@@ -618,10 +621,9 @@ class Custodian:
         self._publishing.check_alive(request.study, request.run)
         if key not in self._runs:
             approved = self._approved_run(request)
-            prepared = self._prepared[request.study]
-            self._leave_runs(request.study)
+            self._forget_runs(request.study)
             replay = Recomputation(self._party, self._ledger, approved)
-            self._runs[key] = RunAtDoor(approved, prepared.sums, replay)
+            self._runs[key] = RunAtDoor(approved, self._prepared[request.study].sums, replay)
         return self._runs[key]
 
     def _approved_run(self, request: Request) -> ApprovedRun:

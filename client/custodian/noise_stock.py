@@ -11,6 +11,7 @@ recording's, follows from the order in which it is asked: that stays the order o
 
 from collections import Counter
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import Final
 
@@ -30,7 +31,7 @@ MOST_ENTRIES: Final = 2**22  # of all draws together: 32 MiB
 
 
 def coming_draws(plan: Plan, request: Request) -> Mapping[Draw, int]:
-    """Return how many draws of which length and scale the first attempts of a run's rest take.
+    """Return how many draws of which length and scale a run's next release of each kind takes.
 
     Later questions are left out: how long their answer is, they say themselves.
 
@@ -76,7 +77,8 @@ class NoiseStock:
             self._wipe()
             if self._missing() is not None and not self._thread.is_alive():
                 self._thread = Thread(target=self._fill, daemon=True)  # which holds up no exit
-                self._thread.start()
+                with suppress(RuntimeError):  # no thread is left: replies draw
+                    self._thread.start()
 
     def draws(self, entries: int, scale: float, count: int) -> Generator[Noise, None, None]:
         """Give int64 (entries,) noise, `count` times; each is zeros when the next is asked for.
@@ -90,7 +92,7 @@ class NoiseStock:
             | stock | answer |
             |---|---|
             | has a draw of this length and scale | that one, in a time that does not depend on it |
-            | has none | drawn now, after the one that is being drawn ahead |
+            | has none | drawn now, after the one that is being drawn ahead, whose time shows then |
             | source of simulated or recorded noise | drawn now, always |
             | the iterator is closed | the last one is zeros |
 
@@ -106,8 +108,7 @@ class NoiseStock:
 
     def _take(self, draw: Draw) -> Noise:
         with self._lock:
-            drawn = self._drawn.get(draw)
-            if drawn:
+            if drawn := self._drawn.get(draw):
                 return drawn.pop(0)
         return self._sample(draw)
 
@@ -143,6 +144,8 @@ class NoiseStock:
         """Overwrite what no run needs any more, as when others take part."""
         wanted = self._count_wanted()
         for draw, drawn in self._drawn.items():
-            for noise in drawn[wanted[draw] :]:
+            unneeded = drawn[wanted[draw] :]
+            del drawn[wanted[draw] :]  # first: zeros are never held, whatever fails
+            for noise in unneeded:
                 noise.fill(0)
-            del drawn[wanted[draw] :]
+        self._drawn = {draw: drawn for draw, drawn in self._drawn.items() if drawn}

@@ -413,8 +413,8 @@ class Door:
     ) -> Word:
         """Compute the bounded sum, and add this institution's share of the noise.
 
-        A draw is taken when nothing can refuse the request any more but the ledger. It leaves no
-        copy: it is added in int64, whose overflow is the ring's, and is zeros afterwards.
+        A draw is taken when nothing can refuse the request any more but the ledger. It is added in
+        int64, whose overflow is the ring's, and its array is zeros afterwards.
         """
         share = terms.share(request.n, request.t)
         draws = self._noise.draws(terms.vectors.entries, share, max(1, terms.local_steps))

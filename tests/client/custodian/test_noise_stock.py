@@ -313,6 +313,56 @@ def test_a_refused_request_leaves_the_stock_as_it_was(bench: Bench) -> None:
     assert (held(stock), len(source.given)) == (before, drawn)
 
 
+def test_another_run_of_the_study_leaves_the_stock_as_it_was(bench: Bench) -> None:
+    """Its requests, refused, repeated or answered, make no reply of this one draw."""
+    stock, source = watch(bench)
+    first, second = rehearsed(bench), rehearsed(bench)
+    wait(stock)
+    full, drawn = held(stock), source.threads.count(get_ident())
+    for place, run in enumerate((first, second, first, second)):
+        refused = run.ask(NAME, run.request(attempt=10**6))
+        assert isinstance(refused, Refusal)
+        wait(stock)
+        assert held(stock) == full
+        run.ask(NAME, run.request(ReleaseKind.REHEARSAL))
+        assert isinstance(run.ask(NAME, run.request(attempt=place // 2)), OpenedVector)
+        wait(stock)
+        assert held(stock) == full
+    assert source.threads.count(get_ident()) == drawn
+
+
+def test_zeros_are_never_held_whatever_fails(stock: NoiseStock, source: Watched) -> None:
+    """A failure while arrays are wiped leaves none of them where the next reply looks."""
+
+    class Stubborn(np.ndarray[tuple[int, ...], np.dtype[np.int64]]):
+        def fill(self, value: object) -> None:
+            super().fill(value)
+            raise MemoryError
+
+    stock.expect("a", {LARGE: 2})
+    wait(stock)
+    stock._drawn[LARGE] = [one.view(Stubborn) for one in stock._drawn[LARGE]]
+    with pytest.raises(MemoryError):
+        stock.expect("a", {})
+    assert all(one.any() for drawn in stock._drawn.values() for one in drawn)
+    assert taken(stock, LARGE)[0].any()
+
+
+def test_where_no_thread_is_left_replies_draw(
+    stock: NoiseStock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        stock.expect("a", {SMALL: 1})
+    assert taken(stock, SMALL)[0].any()
+    stock.expect("a", {SMALL: 1})
+    wait(stock)
+    assert held(stock) == {SMALL: 1}
+
+
 @pytest.mark.parametrize("end", ["finish", "leave_out", "hand_over"])
 def test_noise_goes_with_the_study_that_it_was_for(end: str, bench: Bench) -> None:
     stock, source = watch(bench)
