@@ -10,9 +10,10 @@ from tomlkit.items import Array, InlineTable, Table
 from fieldfare.client.drafting.suggestions import NOTHING, Suggestions
 from fieldfare.shared.features.derived import Formula
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature, Scale
-from fieldfare.shared.joining.settings import MOMENTUM, Band
+from fieldfare.shared.joining.settings import OF_TRAINING, Band
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import PROHIBITED_BY_DEFAULT
+from fieldfare.shared.study.training_section import TrainingSection
 from fieldfare.shared.terminal.texts import one_line
 
 ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
@@ -205,9 +206,10 @@ def _add_fitting(draft: Draft, document: tomlkit.TOMLDocument, privacy: Table) -
         f"{draft.strength:.2g} (docs/guides/which-epsilon.md).\nWhere units, prevalence or epsilon "
         "change, `fieldfare study plan` says what fits then.",
     )
-    training["steps"], training["learning_rate"] = fitting.steps, fitting.learning_rate
-    if fitting.beta1 != MOMENTUM:
-        training["beta1"] = fitting.beta1
+    usual = TrainingSection()
+    for name in OF_TRAINING:
+        if name in ("steps", "learning_rate") or getattr(fitting, name) != getattr(usual, name):
+            training[name] = getattr(fitting, name)
     document["training"] = training
     if fitting.coordinates is not None:
         document["geometry"] = {"kind": fitting.coordinates}

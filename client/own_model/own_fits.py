@@ -24,7 +24,7 @@ from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import WEIGHT_STEPS, Basis, EncodedUnits
 from fieldfare.shared.features.rows import ROW_STEPS
 from fieldfare.shared.models import AdditiveModel, LinearModel, RiskModel, model_for
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, plan_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.study.study import Study
 
@@ -101,11 +101,11 @@ class SumFits:
 
     def warm(self, data: EncodedUnits) -> list[SumModel]:
         """Take the study's steps from the shared parameters, and stop after each count."""
-        model, study = self.model, self.study.stepwise
-        sums, ratio = model.prepare(data), study.training_units / max(1, len(data))
+        model, plan = self.model, plan_for(self.study.stepwise)
+        sums, ratio = model.prepare(data), plan.study.training_units / max(1, len(data))
         state, found = TrainingState.start(self.start), []
         for step in range(1, max(self.grid.warm.steps) + 1):
-            state = next_state(study, state, sums.plain_gradient(state.parameters) * ratio)
+            state = next_state(plan, state, sums.plain_gradient(state.parameters) * ratio)
             if step in self.grid.warm.steps:
                 found.append(SumModel(model, state.parameters))
         return found

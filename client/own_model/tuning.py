@@ -29,13 +29,13 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fieldfare.client.own_model.forest import Forest
-from fieldfare.client.own_model.own_grid import own_grid
+from fieldfare.client.own_model.own_grid import own_grid, own_log_odds
 from fieldfare.client.own_model.stack import OwnModels, at_home, is_stackable
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.models.interface import HeadedModel
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, plan_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.study.study import Study
 
@@ -252,11 +252,9 @@ def own_only(study: Study, data: EncodedUnits) -> Vector:
         UsageError: too few labels.
     """
     check_labels(data.labels)
-    study = study.stepwise
-    share = float(data.labels.mean())
-    model = model_for(study)
-    sums, ratio = model.prepare(data), study.training_units / len(data)
-    state = TrainingState.start(model.initial(float(np.log(share / (1 - share)))))
-    for _ in range(study.training.steps):
-        state = next_state(study, state, sums.plain_gradient(state.parameters) * ratio)
+    plan, model = plan_for(study.stepwise), model_for(study.stepwise)
+    sums, ratio = model.prepare(data), plan.study.training_units / len(data)
+    state = TrainingState.start(model.initial(own_log_odds(data.labels)))
+    for _ in range(plan.study.training.steps):
+        state = next_state(plan, state, sums.plain_gradient(state.parameters) * ratio)
     return state.model

@@ -189,18 +189,19 @@ class Run:
         self.words, self.owed = body["words"], OWED.get(kind, kind)  # the next leaf
         need(sha(total.tobytes()) == self.words, f"the sum of {kind} {r['step']}")
         need(kind != "rehearsal" or not total.any(), "a rehearsal that comes to zero")
-        self.sums, self.asked = self.sums + 1, ""  # a request has one sum
-        self.steps += kind == "training"
+        self.sums, self.asked, self.steps = self.sums + 1, "", self.steps + (kind == "training")
         if kind == "training" and not self.left:
             self.step(self.training, total.view(f"<i{size}") * 2.0 ** -r["gamma_bits"])
 
     def step(self, t: Any, total: Any) -> None:
-        g = total / (self.plan["records"]["units"] * (1 - self.plan["evaluation"]["holdout"]))
+        units = self.plan["records"]["units"] * (1 - self.plan["evaluation"]["holdout"])
+        g, adam = total / units, t["beta2"] < 1
         self.m = t["beta1"] * self.m + (1 - t["beta1"]) * g
         self.v = t["beta2"] * self.v + (1 - t["beta2"]) * (g * g)
         self.b1, self.b2 = self.b1 * t["beta1"], self.b2 * t["beta2"]
-        spread = np.sqrt(self.v / (1 - self.b2)) + 1e-8
-        self.p = np.clip(self.p - t["learning_rate"] * (self.m / (1 - self.b1)) / spread, -1e4, 1e4)
+        spread = np.sqrt(self.v / (1 - self.b2)) + 1e-8 if adam else self.r["sigma"] / units
+        m, most = self.m / (1 - self.b1), (np.inf if adam else 3) * spread
+        self.p = np.clip(self.p - t["learning_rate"] * np.clip(m, -most, most) / spread, -1e4, 1e4)
         self.tail, self.now = [*self.tail, self.p], sha(self.p.tobytes())
         if self.steps == t["steps"]:
             last = self.tail[-max(1, math.floor(t["steps"] * t["average_last"])) :]
@@ -218,16 +219,15 @@ def check_witnessed(content: bytes, run: Run, head: Any, hashes: Any, witnesses:
     text = f"{name}\n{len(leaves)}\n{base64.b64encode(root(leaves)).decode()}\n"
     said, _, lines = found["note"].partition("\n\n")
     need(said + "\n" == text and lines.endswith("\n"), "a checkpoint of these heads")
-    named = canonical({key: run.its[key] for key in ("run", "study")})
-    label = sha(b"fieldfare.head-label.v1", named)
+    named = {key: run.its[key] for key in ("run", "study")}
+    label = sha(b"fieldfare.head-label.v1", canonical(named))
     mine = [one for one in found["entries"] if one["label"] == label]
     need(max(one["size"] for one in mine) == head["size"], "the run's newest head")
     need(all(one["root"] == root(hashes[: one["size"]]).hex() for one in mine), "one story")
     given = [(one.split("+")[0], 4, unbase(one.split("+", 2)[2])[1:]) for one in witnesses]
     keys, times = {}, {}
-    for who, kind, public in [(name, 1, bytes.fromhex(run.online)), *given]:
-        told = who.encode() + b"\n" + bytes([kind]) + public
-        keys[who, hashlib.sha256(told).digest()[:4]] = public
+    for who, kind, its in [(name, 1, bytes.fromhex(run.online)), *given]:
+        keys[who, hashlib.sha256(who.encode() + b"\n" + bytes([kind]) + its).digest()[:4]] = its
     for line in lines[:-1].split("\n"):
         dash, who, raw = line.split(" ")
         key, signature, says = keys.get((who, unbase(raw)[:4])), unbase(raw)[4:], ""

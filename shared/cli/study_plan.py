@@ -21,6 +21,7 @@ from fieldfare.shared.joining.expectation import (
     outlook_of,
 )
 from fieldfare.shared.joining.outlook import Anchor, ExpectedPrecision, calibration, trials
+from fieldfare.shared.joining.settings import OF_TRAINING
 from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.protocol.delivery import LARGEST_CARD
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -185,10 +186,11 @@ def _settings(study: Study, found: StudyOutlook) -> str:
     if fitting is None:
         return f"nothing was measured for kind {study.model.kind}"
     kind = None if study.geometry is None else study.geometry.kind
-    training = study.training
-    own = (study.privacy.clipping_norm, training.steps, training.learning_rate, training.beta1)
-    fits = (fitting.clipping_norm, fitting.steps, fitting.learning_rate, fitting.beta1)
-    said = "clipping_norm {:g}, steps {}, learning_rate {:g}, beta1 {:g} in {} coordinates"
+    own = (study.privacy.clipping_norm, *(getattr(study.training, name) for name in OF_TRAINING))
+    fits = (fitting.clipping_norm, *(getattr(fitting, name) for name in OF_TRAINING))
+    said = (
+        "clipping_norm {:g}, steps {}, learning_rate {:g}, betas {:g}, {:g} in {} coordinates"
+    )
     fitted = said.format(*fits, fitting.coordinates or "the features' own")
     if (*own, kind) == (*fits, fitting.coordinates):
         return f"{fitted}: they fit"

@@ -1,4 +1,4 @@
-"""Settings of training that fit a study, from public numbers: coordinates, C, steps, rate, beta1.
+"""Settings of training that fit a study, from public numbers: coordinates, C, steps, rate, betas.
 
 The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py and, its
 coordinates, by coordinates.py there, which name their sets and say how each rule did on the sets
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fieldfare.shared.study.geometry_section import Coordinates
 
-MOMENTUM: Final = 0.9  # of a study that says nothing
+OF_TRAINING: Final = ("steps", "learning_rate", "beta1", "beta2")  # of a study and of a band
 _ROOM: Final = "fieldfare.shared.joining"
 
 
@@ -28,7 +28,8 @@ class Band(BaseModel):
         rarer: share of the rarer class, from which they hold.
         entries: of a sum, up to which they hold; None: any number.
         coordinates: in which a model is trained; None: its features' own.
-        beta1: of Adam, its momentum.
+        beta1, beta2: of Adam, its momentum and the memory of its scale; a `beta2` of 1 measures
+            steps in their noise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,18 +41,15 @@ class Band(BaseModel):
     clipping_norm: float
     steps: int
     learning_rate: float
-    beta1: float = MOMENTUM
+    beta1: float = 0.9
+    beta2: float = 0.99
 
     @property
     def changes(self) -> dict[str, Any]:
         """The same as keys of a study, section and key."""
         turned = {} if self.coordinates is None else {"geometry__kind": self.coordinates}
-        return turned | {
-            "privacy__clipping_norm": self.clipping_norm,
-            "training__steps": self.steps,
-            "training__learning_rate": self.learning_rate,
-            "training__beta1": self.beta1,
-        }
+        training = {f"training__{name}": getattr(self, name) for name in OF_TRAINING}
+        return turned | {"privacy__clipping_norm": self.clipping_norm} | training
 
 
 @cache

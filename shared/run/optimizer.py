@@ -1,4 +1,4 @@
-"""Adam on noisy sums, with the average of the last iterates.
+"""Adam on noisy sums, or steps measured in their noise, with the average of the last iterates.
 
 Integers and elementwise IEEE operations only (+ - x / sqrt), so that anyone can recompute the model
 from a transcript, bit for bit, on another machine (docs/design.md, "Recomputation"). Powers of beta
@@ -24,12 +24,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.plan import LOCAL_REACH, PARAMETER_LIMIT
+from fieldfare.shared.protocol.plan import LOCAL_REACH, PARAMETER_LIMIT, Plan
 from fieldfare.shared.study.study import Study
 
 Vector = NDArray[np.float64]
 
 ADAM_EPSILON: Final = 1e-8  # Kingma-Ba 2015, algorithm 1
+REACH: Final = 3.0  # of a step measured in its noise: further out is signal, however strong
 TENSORS: Final = ("parameters", "first", "second", "tail", "powers", "counts")
 
 
@@ -101,12 +102,15 @@ class TrainingState:
         return self.tail / self.tail_count if self.tail_count else self.parameters
 
 
-def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> TrainingState:
+def next_state(plan: Plan, state: TrainingState, gradient_sum: Vector) -> TrainingState:
     """Take one step of Adam on a decoded sum (Kingma-Ba 2015, algorithm 1).
 
+    Where beta2 is 1 there is no second moment to learn: the step is the mean gradient, within +-3,
+    in units of the standard deviation of its own noise, which is public (decision 0082).
+
     Args:
-        study: learning rate, betas, steps, and the public unit count that divides the sum
-            (never a private count: docs/design.md, "The model").
+        plan: the noise, and the study's learning rate, betas, steps, and the public unit count
+            that divides the sum (never a private count: docs/design.md, "The model").
         state: before the step.
         gradient_sum: float64 (entries,), the decoded sum over all units. Parameters after
             these (knots that were asked for) do not move.
@@ -114,24 +118,22 @@ def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> Trai
     Returns:
         The state after the step, its iterate added to the tail when it belongs there.
     """
-    training = study.training
+    study, training = plan.study, plan.study.training
     unmoved = np.zeros(len(state.parameters) - len(gradient_sum))
     gradient = np.concatenate([gradient_sum, unmoved]) / study.training_units
     first = training.beta1 * state.first + (1.0 - training.beta1) * gradient
     second = training.beta2 * state.second + (1.0 - training.beta2) * (gradient * gradient)
-    beta1_power = state.beta1_power * training.beta1
-    beta2_power = state.beta2_power * training.beta2
-    corrected = first / (1.0 - beta1_power)
-    spread = np.sqrt(second / (1.0 - beta2_power)) + ADAM_EPSILON
+    power1, power2 = state.beta1_power * training.beta1, state.beta2_power * training.beta2
+    corrected = first / (1.0 - power1)
+    spread: Vector | float = plan.training.sigma / study.training_units
+    if training.beta2 == 1.0:
+        corrected = np.clip(corrected, -REACH * spread, REACH * spread)
+    else:
+        spread = np.sqrt(second / (1.0 - power2)) + ADAM_EPSILON
     moved = state.parameters - training.learning_rate * corrected / spread
     parameters = np.clip(moved, -PARAMETER_LIMIT, PARAMETER_LIMIT)
-    return replace(
-        moved_to(study, state, parameters),
-        first=first,
-        second=second,
-        beta1_power=beta1_power,
-        beta2_power=beta2_power,
-    )
+    after = moved_to(study, state, parameters)
+    return replace(after, first=first, second=second, beta1_power=power1, beta2_power=power2)
 
 
 def moved_to(study: Study, state: TrainingState, parameters: Vector) -> TrainingState:

@@ -21,7 +21,7 @@ from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.knots import asked_features, chosen_places, value_places
 from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, Plan, ReleaseTerms
 from fieldfare.shared.protocol.secure_sum import seed_words
 from fieldfare.shared.ring import Word, WordBits, centre, encode, encoded_words
 from fieldfare.shared.run.optimizer import TrainingState, averaged_state, next_state
@@ -173,19 +173,19 @@ def possible_starts(
 
 
 def stepped(
-    study: Study, state: TrainingState, total: NDArray[np.float64], participants: int
+    plan: Plan, state: TrainingState, total: NDArray[np.float64], participants: int
 ) -> TrainingState:
     """Take one step from a decoded sum: one of Adam, or in local mode the average of changes.
 
     Args:
-        study: which mode, and its constants.
+        plan: of the study, which says which mode; its constants and its noise.
         state: before the step.
         total: float64 (entries,), the decoded sum.
         participants: how many are in it.
     """
-    if study.training.local:
-        return averaged_state(study, state, total, participants)
-    return next_state(study, state, total)
+    if plan.study.training.local:
+        return averaged_state(plan.study, state, total, participants)
+    return next_state(plan, state, total)
 
 
 def state_hash(state: TrainingState) -> str:

@@ -30,7 +30,8 @@ class TrainingSection(BaseModel):
         mode: "together": each step is one sum over all; "local": see above.
         steps: sums that are collected, 5 where a study in local mode does not say; 0: nothing is
             trained, questions are asked.
-        learning_rate, beta1, beta2: of Adam; not in local mode.
+        learning_rate, beta1, beta2: of Adam; not in local mode. A `beta2` of 1: steps are
+            measured in their own noise.
         local_steps: steps inside for each sum; in local mode only.
         local_rate: of these steps, in units of one over the log loss's curvature at the public
             prevalence.
@@ -49,7 +50,7 @@ class TrainingSection(BaseModel):
     steps: int = Field(default=60, ge=0, le=10_000)
     learning_rate: float = Field(default=0.15, gt=0, le=10)
     beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.99, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, le=1)
     local_steps: int = Field(default=10, ge=1, le=1000)
     local_rate: float = Field(default=0.5, gt=0, le=10)
     average_last: float = Field(default=0.5, gt=0, le=1)

@@ -160,7 +160,7 @@ def _trained(plan: Plan, given: list[StudySums], seed: int, *, silent: bool) -> 
     state, noise = initial_state(study), _shares(plan, ReleaseKind.TRAINING, seed, silent=silent)
     for _ in range(study.training.steps):
         exact = np.sum([one.training.gradient_sum(state.parameters) for one in given], axis=0)
-        state = next_state(study, state, np.ldexp(exact.astype(np.float64), -bits) + next(noise))
+        state = next_state(plan, state, np.ldexp(exact.astype(np.float64), -bits) + next(noise))
     return delivered_state(study, state).model
 
 

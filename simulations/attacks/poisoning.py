@@ -239,7 +239,7 @@ def _trained(setting: PoisonedFederation, defence: Defence) -> tuple[Vector, int
         total = _median(noised) if defence is Defence.GROUPS else np.sum(noised, axis=0)
         if defence is Defence.BOUND and float(np.linalg.norm(total)) > most:
             return delivered_state(study, state).model, step
-        state = next_state(study, state, total)
+        state = next_state(plan, state, total)
         if defence is Defence.GATE and (step + 1) % GATE_STEPS == 0:
             value, error = _looked(setting, state, step)
             if value < best[0] - SIGMAS * math.hypot(error, best[1]):

@@ -237,10 +237,9 @@ class Trainer:
         return plain_parameters(self.geometry, model)
 
     def _trained(self, gradient: GradientOf) -> TrainingState:
-        study = self.plan.study
         state = self.start
-        for _ in range(study.training.steps):
-            state = next_state(study, state, gradient(state.parameters))
+        for _ in range(self.plan.study.training.steps):
+            state = next_state(self.plan, state, gradient(state.parameters))
         return state
 
 

@@ -233,12 +233,12 @@ class _Clients:
 
     def _stepped(self, name: str, begin: Vector, pull: float) -> Vector:
         """Take steps on the mean loss of own units, drawn to where they began by `pull`."""
-        gradient, study = self.trainer.own_gradient(name), self.trainer.plan.study
+        gradient, plan = self.trainer.own_gradient(name), self.trainer.plan
         state = TrainingState.start(begin)
         for _ in range(self.run.steps_a_round):
             slope = gradient(state.parameters)
             moved = (state.parameters - begin)[: len(slope)]
-            state = next_state(study, state, slope + pull * study.training_units * moved)
+            state = next_state(plan, state, slope + pull * plan.study.training_units * moved)
         return state.parameters
 
 

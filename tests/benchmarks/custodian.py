@@ -289,8 +289,8 @@ def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
         ports = {i.name: stack.enter_context(connected(i.socket)) for i in made}
         federation = opened(ports, made[0], coordinator)
         pool = stack.enter_context(ThreadPoolExecutor(len(MEASURED)))
-        study, terms = federation.plan.study, federation.plan.training
-        state, last = initial_state(study), NO_LAST_SUM
+        plan, terms = federation.plan, federation.plan.training
+        state, last = initial_state(plan.study), NO_LAST_SUM
         for step in range(steps):
             content = parameters_to_bytes(state.parameters)
             request = signed_request(federation, step, content)
@@ -305,7 +305,7 @@ def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
             replies = tuple(reply for _, reply in shown)
             last = LastSum(request, replies, vectors, statements)
             seeds = [_seed_in(reply, federation) for reply in replies]
-            state = replay_step(study, state, terms, vectors, seeds)
+            state = replay_step(plan, state, terms, vectors, seeds)
         sums = {name: _asked(pipe) for name, pipe in pipes.items()}
     return _figures(
         [c for name in MEASURED for c in calls[name][WARM_UP:]],

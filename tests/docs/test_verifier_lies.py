@@ -81,7 +81,7 @@ def summed_of_nobody(lie: Recorder, request: Request) -> None:
         SumRecord.model_construct(request=asked.hash, participants=(), words=words).leaf(),
     ]
     if asked.kind is ReleaseKind.TRAINING:
-        lie.state = stepped(lie.bench.study, lie.state, decoded_sum(zeros, terms, 4), 4)
+        lie.state = stepped(lie.bench.plan, lie.state, decoded_sum(zeros, terms, 4), 4)
         record = ParametersRecord(step=lie.state.step, parameters=state_hash(lie.state))
         lie.leaves.append(record.leaf())
 

@@ -76,6 +76,7 @@ class Schedule:
     steps: int | None = None
     learning_rate: float | None = None
     beta1: float | None = None
+    beta2: float | None = None  # 1: steps are measured in their noise
     average_last: float | None = None
     clipping_norm: float | None = None
     coordinates: str | None = None  # "own": its features'
@@ -91,7 +92,7 @@ class Schedule:
         content = study.model_dump(mode="json")
         content["privacy"]["epsilon"] = epsilon
         content["privacy"].pop("spare_releases", None)  # as many as follow from the steps
-        for one in fields(self)[:4]:
+        for one in fields(self)[:5]:
             if (value := getattr(self, one.name)) is not None:
                 content["training"][one.name] = value
         if self.clipping_norm is not None:
@@ -152,7 +153,7 @@ def grid(study: Study) -> Iterator[Schedule]:
     own = study.training
     for steps, power, share in product(STEPS, POWERS, AVERAGED):
         rate = own.learning_rate * (own.steps / steps) ** power
-        yield Schedule(steps, float(f"{rate:.2g}"), 0.0, share)
+        yield Schedule(steps, float(f"{rate:.2g}"), 0.0, None, share)
 
 
 def broader(study: Study) -> Iterator[Schedule]:
@@ -164,12 +165,21 @@ def broader(study: Study) -> Iterator[Schedule]:
         rate, fast = (
             float(f"{own.learning_rate * (own.steps / steps) ** power:.2g}") for power in (0.5, 1.1)
         )
-        yield from (Schedule(steps, fast, 0.0, share) for share in (0.5, 0.75))
-        yield Schedule(steps, rate, 0.5, 0.5)
-        yield from (Schedule(steps, rate, 0.0, 0.5, factor * first) for factor in (0.5, 2.0))
+        yield from (Schedule(steps, fast, 0.0, None, share) for share in (0.5, 0.75))
+        yield Schedule(steps, rate, 0.5, None, 0.5)
+        yield from (Schedule(steps, rate, 0.0, None, 0.5, factor * first) for factor in (0.5, 2.0))
         if study.rows is None and not whitened:
             for turned in (0.15, 0.3):
-                yield Schedule(steps, turned, 0.0, 0.5, 1.0, "whitened")
+                yield Schedule(steps, turned, 0.0, None, 0.5, 1.0, "whitened")
+
+
+def in_the_noise(study: Study) -> Iterator[Schedule]:
+    """Yield steps that are measured in their noise (decision 0082), beside as few of Adam."""
+    yield DEFAULT
+    for steps, rate in product((12, 18, 25), (0.1, 0.15, 0.2)):
+        yield Schedule(steps, rate, 0.0, 1.0, 0.5)
+    own = study.training
+    yield Schedule(18, float(f"{own.learning_rate * (own.steps / 18) ** 0.5:.2g}"), 0.0, None, 0.5)
 
 
 def jobs(study_of: Callable[[str], Study], sets: Collection[str]) -> Iterator[Job]:
@@ -186,8 +196,9 @@ def jobs(study_of: Callable[[str], Study], sets: Collection[str]) -> Iterator[Jo
         for name in FOLDED
         for split in splits
     ]
-    grids = {"first": grid, "broader": broader}
+    grids = {"first": grid, "broader": broader, "noise": in_the_noise}
     order = [
+        *(("noise", epsilon, [*first, *second, *third]) for epsilon in (1.0, 0.5, 4.0)),
         ("first", 1.0, [*first, *second]),
         *(("first", epsilon, [*first, *second]) for epsilon in (0.5, 4.0)),
         ("broader", 1.0, [*first, *second]),

@@ -90,11 +90,11 @@ def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting
     setting = make_setting(LONG, Protection.EXACT)
     job, seen = job_of(setting)
     setting.run(job)
-    state = initial_state(LONG)
+    state, plan = initial_state(LONG), setting.federation.plan
     for found, total in seen:
         vectors = list(total.vectors.values())
         seeds = [claimed(reply, "seed") or "" for reply in total.replies.values()]
-        state = replay_step(LONG, state, setting.federation.plan.training, vectors, seeds)
+        state = replay_step(plan, state, plan.training, vectors, seeds)
         assert found.to_bytes() == state.to_bytes()
     assert len(seen) == LONG.training.steps
 

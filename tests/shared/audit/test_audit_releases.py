@@ -214,7 +214,7 @@ def test_an_average_over_others_than_those_who_are_in_is_named(local: Recorder) 
     total = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
     values = decoded_sum(total, terms, 4)
     honest = ParametersRecord.from_bytes(local.leaves[at].content)
-    right, wrong = (state_hash(stepped(local.bench.study, start, values, n)) for n in (4, 3))
+    right, wrong = (state_hash(stepped(local.bench.plan, start, values, n)) for n in (4, 3))
     assert honest.parameters == right
     found = local.misfit_with(at, honest.model_copy(update={"parameters": wrong}).leaf())
     assert (found.kind, found.step) == ("parameters", 0)

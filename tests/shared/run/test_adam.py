@@ -10,17 +10,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.federations.settings import make_study
 
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
-from fieldfare.shared.run.optimizer import ADAM_EPSILON, TrainingState, next_state, tail_length
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, plan_for
+from fieldfare.shared.run.optimizer import (
+    ADAM_EPSILON,
+    REACH,
+    TrainingState,
+    next_state,
+    tail_length,
+)
 from fieldfare.shared.study.study import Study
 
 Vector = NDArray[np.float64]
 
 
 def descend(study: Study, start: Vector, sums: list[Vector]) -> list[TrainingState]:
-    states = [TrainingState.start(start)]
+    states, plan = [TrainingState.start(start)], plan_for(study)
     for gradient_sum in sums:
-        states.append(next_state(study, states[-1], gradient_sum))
+        states.append(next_state(plan, states[-1], gradient_sum))
     return states
 
 
@@ -54,7 +60,7 @@ def test_the_divisor_is_the_public_count_and_no_other() -> None:
     one = descend(small, np.zeros(5), sums)[-1]
     two = descend(large, np.zeros(5), [2.0 * s for s in sums])[-1]
     assert one.parameters.tobytes() == two.parameters.tobytes()
-    first = next_state(small, TrainingState.start(np.zeros(1)), np.array([3.2]))
+    first = next_state(plan_for(small), TrainingState.start(np.zeros(1)), np.array([3.2]))
     share = 1 - small.training.beta1
     assert first.first[0] == share * (3.2 / (400 * (1 - small.evaluation.holdout)))
 
@@ -109,22 +115,51 @@ def test_one_entry_is_plain_double_arithmetic() -> None:
     assert state.parameters[0] == parameter
 
 
+@given(
+    total=st.floats(-1e6, 1e6), rate=st.floats(0.01, 2.0), beta1=st.sampled_from([0.0, 0.5, 0.9])
+)
+def test_a_step_in_the_noise_is_as_long_as_the_sum_stands_out_of_it(
+    total: float, rate: float, beta1: float
+) -> None:
+    """The first step: the sum over its noise's standard deviation, at most 3 of them."""
+    training = {"beta2": 1.0, "beta1": beta1, "learning_rate": rate}
+    plan = plan_for(make_study(training=training))
+    state = next_state(plan, TrainingState.start(np.zeros(1)), np.array([total]))
+    expected = -rate * min(max(total / plan.training.sigma, -REACH), REACH)
+    assert state.parameters[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_steps_in_the_noise_are_plain_double_arithmetic() -> None:
+    """The same operations on Python's floats, one by one, give the same bits."""
+    study = make_study(training={"steps": 20, "beta2": 1.0, "learning_rate": 0.1})
+    sums = [float(s[0]) for s in random_sums(1, 20)]
+    state = descend(study, np.array([0.5]), [np.array([s]) for s in sums])[-1]
+    training, parameter, first, power1 = study.training, 0.5, 0.0, 1.0
+    spread = plan_for(study).training.sigma / study.training_units
+    for total in sums:
+        first = training.beta1 * first + (1.0 - training.beta1) * (total / study.training_units)
+        power1 *= training.beta1
+        mean = min(max(first / (1.0 - power1), -3.0 * spread), 3.0 * spread)
+        parameter = parameter - training.learning_rate * mean / spread
+    assert state.parameters[0] == parameter
+
+
 def test_parameters_stay_where_a_custodian_accepts_them() -> None:
     study = make_study(training={"steps": 3, "learning_rate": 10.0})
     near = TrainingState.start(np.array([PARAMETER_LIMIT - 1, -PARAMETER_LIMIT + 1]))
-    state = next_state(study, near, np.array([-1e9, 1e9]))
+    state = next_state(plan_for(study), near, np.array([-1e9, 1e9]))
     assert state.parameters.tolist() == [PARAMETER_LIMIT, -PARAMETER_LIMIT]
 
 
 def test_a_sum_of_nothing_moves_nothing() -> None:
-    state = next_state(make_study(), TrainingState.start(np.ones(3)), np.zeros(3))
+    state = next_state(plan_for(make_study()), TrainingState.start(np.ones(3)), np.zeros(3))
     assert state.parameters.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_states_are_not_changed_by_later_steps() -> None:
     study = make_study()
-    before = next_state(study, TrainingState.start(np.ones(4)), np.ones(4))
+    before = next_state(plan_for(study), TrainingState.start(np.ones(4)), np.ones(4))
     kept = replace(before, parameters=before.parameters.copy(), tail=before.tail.copy())
-    next_state(study, before, np.full(4, 5.0))
+    next_state(plan_for(study), before, np.full(4, 5.0))
     assert before.parameters.tobytes() == kept.parameters.tobytes()
     assert before.tail.tobytes() == kept.tail.tobytes()

@@ -109,8 +109,8 @@ def test_a_step_is_the_coordinators_step() -> None:
     for step in range(STUDY.training.steps):
         vectors = [constant(one * (step + 1)), constant(-7)]
         values = np.full(ENTRIES, step + 1 - math.ldexp(7, -TRAINING.vectors.gamma_bits))
-        expected = next_state(STUDY, state, values)
-        state = replay_step(STUDY, state, TRAINING, vectors)
+        expected = next_state(PLAN, state, values)
+        state = replay_step(PLAN, state, TRAINING, vectors)
         assert state_hash(state) == state_hash(expected)
         assert model_hash(state) == model_hash(expected)
     assert model_hash(state) == parameters_hash(parameters_to_bytes(state.model))

@@ -37,14 +37,16 @@ def test_strategies_come_to_different_models(given: MakeGiven) -> None:
 
 def test_fedavg_is_the_mean_by_units_of_what_institutions_reach(given: MakeGiven) -> None:
     trainer = given().trainer
-    study, model = trainer.plan.study, trainer.start.parameters
+    model = trainer.start.parameters
     run = FlowerRun(FlowerStrategy.FEDAVG, None, 3)
     for _ in range(run.rounds(trainer)):
         reached = []
         for name in sorted(trainer.sums):
             state = TrainingState.start(model)
             for _ in range(3):
-                state = next_state(study, state, trainer.own_gradient(name)(state.parameters))
+                state = next_state(
+                    trainer.plan, state, trainer.own_gradient(name)(state.parameters)
+                )
             reached.append(state.parameters * trainer.units[name])
         model = np.sum(reached, axis=0) / sum(trainer.units.values())
     np.testing.assert_allclose(run.train(trainer), model, atol=1e-9)
@@ -59,7 +61,7 @@ def test_krum_takes_one_institutions_model(given: MakeGiven) -> None:
         state = TrainingState.start(trainer.start.parameters)
         for _ in range(steps):
             gradient = trainer.own_gradient(name)(state.parameters)
-            state = next_state(trainer.plan.study, state, gradient)
+            state = next_state(trainer.plan, state, gradient)
         own.append(state.parameters)
     assert min(float(np.abs(one - reached).max()) for one in own) < 1e-12
 

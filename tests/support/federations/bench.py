@@ -360,7 +360,7 @@ class Run:
         request = self.answered.get(step) or self.request(step=step)
         self.lasts[step + 1] = last = self.everybody(request)
         plan, seeds = self._plan, seeds_in(last)
-        return replay_step(plan.study, before, plan.training, last.vectors, seeds)
+        return replay_step(plan, before, plan.training, last.vectors, seeds)
 
     @property
     def _plan(self) -> Plan:

@@ -140,10 +140,9 @@ class Walk:
 
     def step(self) -> DecodedSum:
         """Collect the next step's sum and take the step."""
-        study = self.sums.federation.plan.study
-        state = self.state
+        plan, state = self.sums.federation.plan, self.state
         total = collect(self.sums, ReleaseKind.TRAINING, state.step, state.parameters, self.last)
-        self.state, self.last = next_state(study, self.state, total.values), total.as_last
+        self.state, self.last = next_state(plan, state, total.values), total.as_last
         return total
 
 

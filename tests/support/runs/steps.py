@@ -10,10 +10,9 @@ from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation
-from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words, decoded_sum, stepped
-from fieldfare.shared.study.study import Study
 
 
 def open_federation(
@@ -39,7 +38,7 @@ def summed_again(
 
 
 def replay_step(
-    study: Study,
+    plan: Plan,
     state: TrainingState,
     terms: ReleaseTerms,
     vectors: Sequence[bytes],
@@ -50,4 +49,4 @@ def replay_step(
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.
     """
-    return stepped(study, state, summed_again(terms, vectors, seeds), len(vectors))
+    return stepped(plan, state, summed_again(terms, vectors, seeds), len(vectors))

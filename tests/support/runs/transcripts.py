@@ -202,7 +202,7 @@ class Recorder:
 
     def add_up(self, request: Request, answers: Mapping[str, OpenedVector]) -> None:
         """Write the sum down, and the step that it leads to."""
-        terms, study = self.bench.plan.terms(request.kind), self.bench.study
+        terms = self.bench.plan.terms(request.kind)
         vectors = [answer.vector for answer in answers.values()]
         seeds = [answer.seed for answer in answers.values()]
         total = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
@@ -229,7 +229,7 @@ class Recorder:
                 tuple(self.statements),
             )
         if request.kind is ReleaseKind.TRAINING:
-            self.state = stepped(study, self.state, values, len(vectors))
+            self.state = stepped(self.bench.plan, self.state, values, len(vectors))
             record = ParametersRecord(step=self.state.step, parameters=state_hash(self.state))
             self.leaves.append(record.leaf())
 

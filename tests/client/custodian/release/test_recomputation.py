@@ -503,7 +503,7 @@ def test_an_invented_sum_gives_no_parameters_of_ones_choice(bench: Bench) -> Non
     changed = np.frombuffer(run.last(1).vectors[1], dtype=bench.plan.training.word_bits.dtype) + 1
     forged = replace(run.last(1), vectors=put(run.last(1).vectors, 1, changed.tobytes()))
     seeds = seeds_in(forged)
-    state = replay_step(bench.study, run.state(0), bench.plan.training, forged.vectors, seeds)
+    state = replay_step(bench.plan, run.state(0), bench.plan.training, forged.vectors, seeds)
     content = parameters_to_bytes(state.parameters)
     assert run.ask(NAME, run.request(step=1, parameters=content), content, forged) == NOT_RECOMPUTED
 

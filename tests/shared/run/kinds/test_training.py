@@ -23,7 +23,7 @@ def test_a_step_is_the_one_that_everybody_takes(shape: str) -> None:
     results = Results(rehearsed=True, training=start)
     unused = SummedRelease(plan.training, 0, 4, "", values)
     after = KIND.after(plan, results, unused)
-    expected = stepped(plan.study, start, values, 4)
+    expected = stepped(plan, start, values, 4)
     assert after.training is not None
     assert after.training.to_bytes() == expected.to_bytes()
     assert (after.steps, after.parameters) == (1, state_hash(expected))

@@ -15,6 +15,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.features import NumericFeature, Scale
 from fieldfare.shared.features.rows import unit_rows
 from fieldfare.shared.models import RiskModel, model_for
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
@@ -71,9 +72,9 @@ def projected(study: Study, path: Path) -> NDArray[np.float64]:
 def auroc(study: Study, model: RiskModel, data: EncodedUnits, held: NDArray[np.bool_]) -> float:
     """Train without privacy on the rest, measure on `held`."""
     sums = model.prepare(data.select(~held))
-    state = TrainingState.start(model.initial(prevalence_log_odds(study)))
+    state, plan = TrainingState.start(model.initial(prevalence_log_odds(study))), plan_for(study)
     for _ in range(study.training.steps):
-        state = next_state(study, state, sums.plain_gradient(state.parameters))
+        state = next_state(plan, state, sums.plain_gradient(state.parameters))
     test = data.select(held)
     return float(roc_auc_score(test.labels, model.scores(state.model, test)))
 
