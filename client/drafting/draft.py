@@ -156,7 +156,7 @@ def fitted(draft: Draft) -> Draft:
     """Return a draft with the settings of training that fit the drafted study's public numbers."""
     numbers = PublicNumbers.of(plan_for(parse_study(toml_text(draft))))
     strength = numbers.strength
-    fitting = fitting_settings(draft.kind, strength, numbers.prevalence, numbers.entries)
+    fitting = fitting_settings(draft.kind, strength, numbers.entries)
     return replace(draft, fitting=fitting, strength=strength)
 
 

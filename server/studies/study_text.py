@@ -125,7 +125,7 @@ def _fitted(text: str) -> str:
     if not study.trains:
         return text
     numbers = PublicNumbers.of(plan)
-    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence, numbers.entries)
+    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.entries)
     data = tomlkit.parse(text).unwrap()
     for name, value in (fitting.changes if fitting else {}).items():
         section, _, key = name.partition("__")

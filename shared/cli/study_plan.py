@@ -188,9 +188,7 @@ def _settings(study: Study, found: StudyOutlook) -> str:
     kind = None if study.geometry is None else study.geometry.kind
     own = (study.privacy.clipping_norm, *(getattr(study.training, name) for name in OF_TRAINING))
     fits = (fitting.clipping_norm, *(getattr(fitting, name) for name in OF_TRAINING))
-    said = (
-        "clipping_norm {:g}, steps {}, learning_rate {:g}, betas {:g}, {:g} in {} coordinates"
-    )
+    said = "clipping_norm {:g}, steps {}, learning_rate {:g}, betas {:g}, {:g} in {} coordinates"
     fitted = said.format(*fits, fitting.coordinates or "the features' own")
     if (*own, kind) == (*fits, fitting.coordinates):
         return f"{fitted}: they fit"

@@ -94,7 +94,7 @@ def outlook_of(
         here=here,
         covers=covers,
         rows=tuple(_row(numbers.at(epsilon=one), covers, anchor) for one in EPSILONS),
-        settings=fitting_settings(numbers.kind, here.strength, numbers.prevalence, numbers.entries),
+        settings=fitting_settings(numbers.kind, here.strength, numbers.entries),
         answer=answer,
         reasons=reasons,
     )

@@ -25,7 +25,6 @@ class Band(BaseModel):
 
     Attributes:
         strength: of the signal, from which they hold.
-        rarer: share of the rarer class, from which they hold.
         entries: of a sum, up to which they hold; None: any number.
         coordinates: in which a model is trained; None: its features' own.
         beta1, beta2: of Adam, its momentum and the memory of its scale; a `beta2` of 1 measures
@@ -35,7 +34,6 @@ class Band(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strength: float = Field(ge=0)
-    rarer: float = Field(default=0.0, ge=0, le=0.5)
     entries: int | None = None
     coordinates: Coordinates | None = None
     clipping_norm: float
@@ -60,21 +58,13 @@ def bands() -> dict[str, tuple[Band, ...]]:
     return {kind: tuple(map(Band.model_validate, rows)) for kind, rows in told.items()}
 
 
-def fitting_settings(
-    kind: str, strength: float, prevalence: float, entries: int = 1
-) -> Band | None:
+def fitting_settings(kind: str, strength: float, entries: int = 1) -> Band | None:
     """Return the settings that fit; None for a kind that nobody measured.
 
     Args:
         kind: of the model.
         strength: of the study's signal (`PublicNumbers.strength`).
-        prevalence: public share of positives.
         entries: of a sum: no transcript holds the moments of more than a thousand.
     """
-    rarer = min(prevalence, 1.0 - prevalence)
-    found = (
-        band
-        for band in reversed(bands().get(kind, ()))
-        if strength >= band.strength and rarer >= band.rarer
-    )
+    found = (b for b in reversed(bands().get(kind, ())) if strength >= b.strength)
     return next((b for b in found if b.entries is None or entries <= b.entries), None)

@@ -19,7 +19,6 @@ from fieldfare.simulations.world.studies import AGE_BAND, PERSONA, bank_units, p
 from fieldfare.simulations.world.writing import write_world
 
 STUDY_FILE: Final = "study.toml"
-STEPS: Final = 40
 INVENTED: Final = ("bank-a", "bank-b", "bank-c")  # the three larger banks of the invented world
 INVENTED_UNITS: Final = 35_000  # public, and round
 AMLSIM_BANKS: Final = 3  # of each simulation
@@ -34,7 +33,7 @@ class BedRecords:
 
 
 def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRecords:
-    """Write the records of three banks of the invented world, and a study of 40 steps over them.
+    """Write the records of three banks of the invented world, and a study over them.
 
     Everything about these people is drawn from `seed`; they exist nowhere. What kind of life
     somebody leads stays out of the files: no institution knows it.
@@ -42,7 +41,6 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     study = tomlkit.parse(banks_study_text())
     study["name"] = "three-banks"
     _section(study, "records")["units"] = round(INVENTED_UNITS * people / PEOPLE)
-    _section(study, "training")["steps"] = STEPS
     _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
     pack = pack_of(parse_study(text))

@@ -185,7 +185,7 @@ BUDGETS: Final = {
         Budget(programs, 13, wanted=13),
         Budget(rooms, 78, wanted=78),
         Budget(private_ways_to_call, 2, wanted=2),
-        Budget(decisions, 52, wanted=52),  # 50, and two of the three that speed may add
+        Budget(decisions, 53, wanted=53),  # 50, and the three that speed may add
         Budget(words_of_documents, 100_000, wanted=100_000),
         Budget(code_lines, 87_770, wanted=79_500, slack=400),
     )

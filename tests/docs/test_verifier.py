@@ -19,13 +19,16 @@ from tests.support.federations.conducted import (
 from tests.support.federations.settings import BANKS
 from tests.support.network.witnesses import SpecWitness
 from tests.support.runs.asking import asking
+from tests.support.runs.checker import accepts
 from tests.support.runs.transcripts import Recorder
+from tests.support.runs.vectors import plan_of
 from tests.support.runs.witnessed import heads_of, witnessed
 
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.upkeep.publication import head_signer, log_key
 from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.protocol.plan import plan_for
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "docs" / "verifier" / "verify.py"
@@ -234,6 +237,18 @@ def test_what_a_coordinator_publishes_is_verified(
     found = published_by(coordinator, tmp_path)
     assert verify(*found) == 0
     assert_changes_are_refused(found[0], lambda: verify(*found), draws=200)
+
+
+def test_steps_in_the_noise_are_taken_by_both_readers(
+    make_coordinator: MakeCoordinator, tmp_path: Path, verify: Verify
+) -> None:
+    """Of beta2 1: every hash of parameters, and the model, follow from the sums in each."""
+    training = {"steps": 3, "learning_rate": 0.5, "beta1": 0.5, "beta2": 1.0}
+    study = asking(*QUESTIONS, names=BANKS, training=training)
+    found = published_by(make_coordinator(study), tmp_path)
+    assert verify(*found) == 0
+    lines = (found[0] / "run.transcript").read_text().splitlines()
+    assert accepts(lines, found[1], plan_of(plan_for(study))) == ""
 
 
 def test_a_run_that_it_checks_in_part_is_no_success(

@@ -64,7 +64,7 @@ def row_of(name: str, trial: TrialSet, epsilon: float) -> dict[str, Any]:
     }
     for kind in (None, "centred", "whitened"):
         fits = [b for b in bands()["additive"] if b.coordinates == kind]
-        held = [b for b in fits if numbers.strength >= b.strength and found["rarer"] >= b.rarer]
+        held = [b for b in fits if numbers.strength >= b.strength]
         held = held or fits[:1]
         changes = OWN if kind is None else held[-1].changes
         fitted = trial.under(privacy__epsilon=epsilon, **changes)

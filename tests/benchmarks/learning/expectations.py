@@ -77,7 +77,7 @@ def rows_of(name: str, trial: TrialSet, cases: float) -> Iterator[dict[str, Any]
     for epsilon in EPSILONS:
         study = trial.under(privacy__epsilon=epsilon)
         numbers = PublicNumbers.of(plan_for(study), len(trial.training))
-        fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence)
+        fitting = fitting_settings(numbers.kind, numbers.strength)
         fitted = trial.under(privacy__epsilon=epsilon, **(fitting.changes if fitting else {}))
         found = SumModel(model_for(fitted), parameters_of(trial, fitted))
         yield {

@@ -88,7 +88,7 @@ def study_of(table: pa.Table, features: Sequence[dict[str, Any]]) -> Study:
         "privacy": {"epsilon": EPSILON, "delta": 1e-5},
     }
     numbers = PublicNumbers.of(plan_for(Study.model_validate(data)))
-    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence, numbers.entries)
+    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.entries)
     if fitting is not None:
         data["privacy"]["clipping_norm"] = fitting.clipping_norm
         data["training"] = {"steps": fitting.steps, "learning_rate": fitting.learning_rate}

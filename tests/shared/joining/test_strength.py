@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from tests.support.homes.institutions import home_study
 
-from fieldfare.shared.joining.settings import bands, fitting_settings
+from fieldfare.shared.joining.settings import OF_TRAINING, bands, fitting_settings
 from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import mu2_for
@@ -71,17 +71,14 @@ def test_another_epsilon_and_fewer_cases_are_other_numbers() -> None:
 @pytest.mark.parametrize("kind", ["additive", "mlp"])
 def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
     rows = bands()[kind]
-    holds = [(b.rarer, b.strength, -(b.entries or 10**9)) for b in rows]
+    holds = [(b.strength, -(b.entries or 10**9)) for b in rows]
     assert holds == sorted({*holds})
-    assert rows[0].strength == rows[0].rarer == 0
+    assert rows[0].strength == 0
     for row in rows:
-        entries = row.entries or 100_000
-        assert fitting_settings(kind, row.strength, max(row.rarer, 0.001), entries) == row
-        least = 1 - max(1.01 * row.rarer, 0.001)
-        assert fitting_settings(kind, row.strength, least, entries) == row
+        assert fitting_settings(kind, row.strength, row.entries or 100_000) == row
         assert (row.clipping_norm * 1024) % 1 == 0
         study = home_study(
-            training={"steps": row.steps, "learning_rate": row.learning_rate, "beta1": row.beta1},
+            training={name: getattr(row, name) for name in OF_TRAINING},
             privacy={"epsilon": 1, "delta": 1e-5, "clipping_norm": row.clipping_norm},
             geometry=row.coordinates and {"kind": row.coordinates},
         )
@@ -92,30 +89,26 @@ def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("strength", "prevalence", "expected"),
+    ("strength", "expected"),
     [
-        (1.2, 0.002, ("centred", 100, 0.075)),
-        (3.2, 0.005, ("centred", 100, 0.1)),
-        (14.0, 0.02, ("centred", 100, 0.15)),
-        (24.0, 0.047, ("whitened", 60, 0.075)),
-        (28.0, 0.009, ("whitened", 60, 0.075)),
-        (150.0, 0.24, ("whitened", 100, 0.1)),
-        (13.0, 0.55, ("centred", 100, 0.15)),
-        (45.0, 0.55, ("whitened", 100, 0.1)),
-        (13.0, 0.95, ("centred", 100, 0.15)),
+        (0.0, ("centred", 18, 0.15)),
+        (1.2, ("centred", 18, 0.15)),
+        (17.9, ("centred", 18, 0.15)),
+        (18.0, ("whitened", 25, 0.05)),
+        (150.0, ("whitened", 25, 0.05)),
     ],
 )
 def test_weak_signals_are_centred_and_others_whitened(
-    strength: float, prevalence: float, expected: tuple[str | None, int, float]
+    strength: float, expected: tuple[str | None, int, float]
 ) -> None:
-    found = fitting_settings("additive", strength, prevalence)
+    found = fitting_settings("additive", strength)
     assert found is not None
     assert (found.coordinates, found.steps, found.learning_rate) == expected
+    assert found.beta2 == 1.0
 
 
-@pytest.mark.parametrize("prevalence", [0.01, 0.5])
-def test_no_more_is_whitened_than_a_transcript_holds_moments_of(prevalence: float) -> None:
-    wide, widest = (fitting_settings("additive", 40.0, prevalence, d) for d in (1_000, 1_001))
+def test_no_more_is_whitened_than_a_transcript_holds_moments_of() -> None:
+    wide, widest = (fitting_settings("additive", 40.0, d) for d in (1_000, 1_001))
     assert wide is not None
     assert widest is not None
     assert (wide.coordinates, widest.coordinates) == ("whitened", None)
@@ -126,7 +119,7 @@ def test_no_more_is_whitened_than_a_transcript_holds_moments_of(prevalence: floa
 def test_shipped_studies_say_what_fits(name: str) -> None:
     study = load_study(STUDIES / f"{name}.toml")
     numbers = PublicNumbers.of(plan_for(study))
-    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence)
+    fitting = fitting_settings(numbers.kind, numbers.strength)
     assert fitting is not None
     assert study.geometry is not None
     training = study.training
@@ -140,7 +133,7 @@ def test_shipped_studies_say_what_fits(name: str) -> None:
 def test_studies_of_texts_say_what_fits(name: str) -> None:
     study = load_study(STUDIES / f"{name}.toml")
     numbers = PublicNumbers.of(plan_for(study))
-    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence)
+    fitting = fitting_settings(numbers.kind, numbers.strength)
     assert fitting is not None
     training = study.training
     found = (study.privacy.clipping_norm, training.steps, training.learning_rate)
@@ -148,4 +141,4 @@ def test_studies_of_texts_say_what_fits(name: str) -> None:
 
 
 def test_nobody_measured_what_fits_vectors() -> None:
-    assert fitting_settings("vectors", 10.0, 0.1) is None
+    assert fitting_settings("vectors", 10.0) is None

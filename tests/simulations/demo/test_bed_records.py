@@ -27,13 +27,13 @@ def check(made: BedRecords, columns: set[str]) -> int:
 
 
 @pytest.mark.promises
-def test_three_invented_banks_and_a_study_of_forty_steps_over_them(tmp_path: Path) -> None:
+def test_three_invented_banks_and_a_study_over_them(tmp_path: Path) -> None:
     made = invented_records(tmp_path, seed=0, people=3_000)
     study = load_study(made.study)
     assert sorted(made.records) == ["bank-a", "bank-b", "bank-c"]
     total = check(made, {"label", *COLUMNS, *(feature.name for feature in study.features)})
     assert 0.9 < total / study.records.units < 1.1  # the public count is round
-    assert study.training.steps == 40
+    assert study.training.steps == 18
     assert study.features == banks_study().features
 
 

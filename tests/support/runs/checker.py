@@ -491,7 +491,7 @@ class Checker:
         self, kind: str, told: Fields, record: Fields, request: Fields, values: np.ndarray | None
     ) -> None:
         if kind == "training":
-            self._step(values, request["n"])
+            self._step(values, request)
             check(told["step"] == self.steps, "the step that was taken")
             if self.parameters is not None:
                 hashed = sha(self.parameters.astype("<f8").tobytes())
@@ -551,15 +551,15 @@ class Checker:
             found[name] = value
         check(alike(own, found), "the metrics that follow from the table")
 
-    def _step(self, total: np.ndarray | None, participants: int) -> None:
-        """Adam (Kingma-Ba 2015, algorithm 1), or in local mode the plain average."""
+    def _step(self, total: np.ndarray | None, request: Fields) -> None:
+        """Adam (Kingma-Ba 2015, algorithm 1), in units of noise, or the plain average."""
         training = self.study["training"]
         self.steps += 1
         if total is None or self.parameters is None:
             self.parameters = None
             return
         if training.get("mode") == "local":
-            moved = self.parameters + total / participants
+            moved = self.parameters + total / request["n"]
         else:
             units = self.study["records"]["units"] * (1 - self.study["evaluation"]["holdout"])
             gradient, (first, second, one, two) = total / units, self.moments
@@ -568,8 +568,13 @@ class Checker:
             second = beta2 * second + (1.0 - beta2) * (gradient * gradient)
             one, two = one * beta1, two * beta2
             self.moments = first, second, one, two
-            spread = np.sqrt(second / (1.0 - two)) + 1e-8
-            moved = self.parameters - training["learning_rate"] * (first / (1.0 - one)) / spread
+            mean = first / (1.0 - one)
+            if beta2 == 1:
+                spread = request["sigma"] / units
+                mean = np.minimum(np.maximum(mean, -3 * spread), 3 * spread)
+            else:
+                spread = np.sqrt(second / (1.0 - two)) + 1e-8
+            moved = self.parameters - training["learning_rate"] * mean / spread
         self.parameters = np.clip(moved, -1e4, 1e4)
         averaged = max(1, int(training["steps"] * training["average_last"]))
         if self.steps > training["steps"] - averaged:
