@@ -37,7 +37,8 @@ from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
-from fieldfare.shared.run.replay import add_words, decoded_sum, initial_state
+from fieldfare.shared.ring import centre
+from fieldfare.shared.run.replay import add_words, initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.audited_record import AuditedRecord
 from fieldfare.simulations.attacks.canary_study import BANKS, AuditForm, Canaries, Design
@@ -147,7 +148,9 @@ class FirstAttempt:
         """Return float64 (entries,): the sum of all answers, which nobody was meant to have."""
         vectors, seeds = [*self.vectors.values()], [self.seeds[node] for node in self.vectors]
         words = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
-        return decoded_sum(words, terms, len(self.vectors))
+        # Without a range: the run goes on without the lost member, whose part may be beyond any.
+        integers = centre(words, terms.word_bits).astype(np.float64)
+        return np.asarray(np.ldexp(integers, -terms.vectors.gamma_bits), dtype=np.float64)
 
     def _saw(self, message: Message) -> None:
         metadata = message.metadata
@@ -167,10 +170,8 @@ class FirstAttempt:
         return opens and message.metadata.dst_node_id == lost and self._is_of_it(message)
 
     def _is_of_it(self, message: Message) -> bool:
-        metadata, calls = message.metadata, (Call.RELEASE.message_type, Call.REVEAL.message_type)
-        if metadata.message_type not in calls or metadata.reply_to_message_id:
-            return False
-        if message.has_error():
+        metadata, asks = message.metadata, (Call.RELEASE.message_type, Call.REVEAL.message_type)
+        if message.has_error() or metadata.reply_to_message_id or metadata.message_type not in asks:
             return False
         federation = self.federation
         envelope, roster = _bytes_in(message, "request"), federation.identities.roster

@@ -87,6 +87,15 @@ def test_a_sum_beyond_what_honest_units_give_is_flagged() -> None:
     assert found.kinds == ()
 
 
+def test_the_sum_of_a_lost_attempt_is_read_beyond_what_honest_units_give() -> None:
+    """The run goes on without the lost member: what is out of range with its part, nobody adds."""
+    unclipped = replace(SMALL, defect=DoorDefect.NO_CLIP, epsilon=100.0, seed=29, forms=ONCE[:1])
+    found = audit_door(replace(unclipped, canaries=1000, levels=8))
+    assert [kind for kind, far in found.differs.items() if far > 0] == ["training"]
+    assert any(text.startswith("two attempts") for text in found.flagged), found.flagged
+    assert found.stopped == ()
+
+
 def test_honest_noise_is_flagged_once_in_ten_thousand() -> None:
     """The statistic alone, on drawn noise: as often as its level says, and not much less."""
     runs, random = 100_000, np.random.default_rng(3)
