@@ -9,11 +9,12 @@ a moment later: nobody has to ask every few milliseconds.
 """
 
 import asyncio
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,9 +34,11 @@ from fieldfare.server.superlink.gate import (
 MOST_SESSIONS: Final = 4096  # of pieces that are on their way; the oldest is forgotten
 PULL: Final = "pull-messages"
 CALLS: Final = (PULL, "push-messages", "push-object", "pull-object", "confirm-message-received")
+# Seconds that a question for messages waits for one; a run meets a deadline within its own.
+HOLDS: Final = {FLEET + PULL: 1.0, RUNTIME + PULL: 0.25}
 LOOK_SECONDS: Final = 1.0  # between two looks for tasks without a heartbeat
-LOCK_MILLISECONDS: Final = 100  # that the short way waits for SQLite's lock; Flower waits 5 s
-THREAD: Final = "short-way"
+LOCK_MILLISECONDS: Final = 100  # that a call waits for SQLite's lock; Flower's app waits 5 s
+OWN: ContextVar[Any] = ContextVar("own", default=None)  # the short way's connection, on that way
 # These end a node or a run, by the side on which its question is held: asked again, it is refused.
 ENDS: Final = {CONTROL + "unregister-node": FLEET, CONTROL + "stop-run": RUNTIME}
 PROTOBUF: Final = b"application/protobuf"
@@ -49,17 +52,8 @@ class Exchange:
     answer: Any
 
 
-@dataclass(frozen=True)
-class ShortCall:
-    """One path.
-
-    Attributes:
-        handle: checks and handles a body, and returns None where Flower's app has to say it.
-        hold_seconds: that a question for messages waits for one.
-    """
-
-    handle: Callable[[Scope, bytes], Exchange | None]
-    hold_seconds: float = 0.0
+# Checks and handles a body, and returns None where Flower's app has to say it.
+Handle = Callable[[Scope, bytes], Exchange | None]
 
 
 class MessageNews:
@@ -99,14 +93,14 @@ class MessageNews:
         event.set()
 
 
-def lighten(state: Any) -> None:
-    """Take from Flower's state what holds calls up.
+def lighten(state: Any) -> Callable[[], AbstractContextManager[None]]:
+    """Take from Flower's state what holds calls up; returns the context of the short way's calls.
 
     It looks for tasks without a heartbeat at each question for a run's status, and adds up the
     bytes of each run, which nobody here reads. The first is done once a second, the second not at
-    all. The short way's one thread has a connection of its own: where somebody else writes for
-    long, its call fails soon and waits in Flower's app, where it is in nobody's way, and calls
-    that wait there for each of Flower's connections take none from it.
+    all. The short way has a connection of its own: where somebody else writes for long, its call
+    fails soon and waits in Flower's app, where it is in nobody's way, and calls that wait there
+    for each of Flower's connections take none from it.
     """
     look, last = state._cleanup_expired_task_tokens, -LOOK_SECONDS  # noqa: SLF001
 
@@ -121,14 +115,25 @@ def lighten(state: Any) -> None:
     state.store_traffic = lambda *_, **__: None
     sessions, own = state._session_factory, state._engine.connect()  # noqa: SLF001
     own.connection.driver_connection.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
-    state._session_factory = lambda: sessions(bind=own) if _in_thread() else sessions()  # noqa: SLF001
+    state._session_factory = lambda: sessions(bind=OWN.get() or state._engine)  # noqa: SLF001
+    return lambda: _over(own)
+
+
+@contextmanager
+def _over(own: Any) -> Iterator[None]:
+    """Let Flower's state take this connection."""
+    token = OWN.set(own)
+    try:
+        yield
+    finally:
+        OWN.reset(token)
 
 
 class ShortWay:
     """An ASGI app before Flower's, behind the gate: a body comes in one piece."""
 
     def __init__(
-        self, app: App, calls: Mapping[str, ShortCall], is_known: Callable[[Peer], bool]
+        self, app: App, calls: Mapping[str, Handle], is_known: Callable[[Peer], bool]
     ) -> None:
         """Stand before Flower's app.
 
@@ -140,7 +145,7 @@ class ShortWay:
         """
         self._app, self._calls, self._is_known = app, calls, is_known
         # One thread: SQLite has one writer, and two that wait for each other sleep.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
+        self._thread = ThreadPoolExecutor(max_workers=1)
         self._news = {FLEET: MessageNews(), RUNTIME: MessageNews()}  # by who waits for it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,15 +169,15 @@ class ShortWay:
         return _side(scope["path"]) == RUNTIME or self._is_known(scope.get("client") or NOBODY)
 
     async def _held(
-        self, call: ShortCall, scope: Scope, body: bytes, receive: Receive
+        self, handle: Handle, scope: Scope, body: bytes, receive: Receive
     ) -> Exchange | None:
         """Handle a call; where it asks for messages and there are none, a moment later again."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + call.hold_seconds
+        end = loop.time() + HOLDS.get(scope["path"], 0.0)
         news = self._news[_side(scope["path"])]
         while True:
             coming = news.next()  # before the question: what comes meanwhile is not missed
-            found = await loop.run_in_executor(self._thread, call.handle, scope, body)
+            found = await loop.run_in_executor(self._thread, handle, scope, body)
             left = end - loop.time()
             waits = found is not None and left > 0 and not found.answer.messages_list
             if not waits or not await _comes(coming, receive, left):
@@ -184,10 +189,6 @@ class ShortWay:
             news.announce(found.answer.session_id, found.answer.objects_to_push)
         elif path.endswith("push-object") and found.answer.stored:
             news.take(found.request.session_id, found.request.object_id)
-
-
-def _in_thread() -> bool:
-    return threading.current_thread().name.startswith(THREAD)
 
 
 def _side(path: str) -> str:

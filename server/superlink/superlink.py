@@ -37,25 +37,12 @@ from flwr.common.constant import (
 from flwr.common.event_log_plugin import EventLogWriterPlugin
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
 from flwr.common.serde_utils import metadata_from_proto
-from flwr.proto.control_pb2 import (
-    ListNodesRequest,
-    ListRunsRequest,
-    RegisterNodeRequest,
-    StartRunRequest,
-    StopRunRequest,
-    UnregisterNodeRequest,
-)
+from flwr.proto import control_pb2, runtime_pb2
 from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
     PullObjectRequest,
     PushObjectRequest,
-)
-from flwr.proto.runtime_pb2 import (
-    AcquireTaskRequest,
-    PullAppMessagesRequest,
-    PullTaskInputRequest,
-    PushTaskOutputRequest,
 )
 from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
 from flwr.supercore.control import ControlHttpClient
@@ -117,8 +104,6 @@ ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 MOST_OBJECTS: Final = 3  # of one reply: message, content, record
 REFRESH_SECONDS: Final = 1.0
 MOST_PUSHES: Final = 3
-NODE_HOLD_SECONDS: Final = 1.0  # that a question for messages waits for one
-RUN_HOLD_SECONDS: Final = 0.25  # a deadline is met within this
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 log = logging.getLogger(__name__)
@@ -150,7 +135,7 @@ class SuperlinkApp:
         # Not above: half a second that only the SuperLink's own process has to wait.
         from flwr.superlink.main import create_app  # noqa: PLC0415
 
-        from fieldfare.server.superlink.short_way import ShortWay, lighten  # noqa: PLC0415
+        from fieldfare.server.superlink.short_way import ShortWay  # noqa: PLC0415
 
         nothing: Any = _NoServers
         voice = _OwnVoice(database, self.name_of)
@@ -159,7 +144,6 @@ class SuperlinkApp:
             each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
         ]
         self._nodes = made.state.linkstate_factory.state()
-        lighten(self._nodes)
         self.flower = made
         self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice), is_known)
         self._names: dict[bytes, str] = {}
@@ -241,9 +225,9 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
 
     from fieldfare.server.superlink import short_way  # noqa: PLC0415
 
-    faults = _faults()
+    faults, own = _faults(), short_way.lighten(state)
 
-    def call(side: str, name: str) -> short_way.ShortCall:
+    def call(side: str, name: str) -> short_way.Handle:
         """Return one of them, as a transaction of Flower's state."""
         shape: Any = PROTOBUF_REQUEST_TYPES["POST", side + name]
         fleet, named = side == FLEET, name.replace("-", "_")
@@ -257,15 +241,15 @@ def _message_calls(app: Any, state: Any, voice: EventLogWriterPlugin) -> Mapping
             try:
                 message.ParseFromString(body)
                 request.state.protobuf_request = message
-                # Not within: a refusal would undo it, and Flower's app not look for a second.
-                state._cleanup_expired_task_tokens()  # noqa: SLF001
-                with state.session():
-                    return short_way.Exchange(message, handler(request, message))
+                with own():
+                    # Not within: a refusal would undo it, and Flower's app not look for a second.
+                    state._cleanup_expired_task_tokens()  # noqa: SLF001
+                    with state.session():
+                        return short_way.Exchange(message, handler(request, message))
             except faults:
                 return None
 
-        hold = NODE_HOLD_SECONDS if fleet else RUN_HOLD_SECONDS
-        return short_way.ShortCall(handle, hold if name == short_way.PULL else 0.0)
+        return handle
 
     return {side + name: call(side, name) for side in (FLEET, RUNTIME) for name in short_way.CALLS}
 
@@ -404,7 +388,7 @@ class ControlClient:
             return known
         try:
             with self._translated():
-                request = RegisterNodeRequest(public_key=pem, name=name)
+                request = control_pb2.RegisterNodeRequest(public_key=pem, name=name)
                 return int(self._client.RegisterNode(request).node_id)
         except RunError:  # another process of this coordinator may have done it since
             if (known := self._registered(line, name)) is not None:
@@ -426,7 +410,7 @@ class ControlClient:
         """Take a node off, for good; one that is off stays so."""
         try:
             with self._translated():
-                self._client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+                self._client.UnregisterNode(control_pb2.UnregisterNodeRequest(node_id=node))
         except RunError:  # another process of this coordinator may have done it since
             if any(one.node == node and one.status != "unregistered" for one in self.nodes()):
                 raise
@@ -434,7 +418,7 @@ class ControlClient:
     def nodes(self) -> tuple[NodeFacts, ...]:
         """Return every node that was ever registered."""
         with self._translated():
-            found = self._client.ListNodes(ListNodesRequest()).nodes_info
+            found = self._client.ListNodes(control_pb2.ListNodesRequest()).nodes_info
         return tuple(
             NodeFacts(each.node_id, openssh_of(each.public_key), each.status, each.name)
             for each in found
@@ -447,7 +431,7 @@ class ControlClient:
             RunError: the SuperLink does not take it.
         """
         content = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
-        request = StartRunRequest(
+        request = control_pb2.StartRunRequest(
             fab=fab_to_proto(content), override_config=user_config_to_proto(dict(configuration))
         )
         with self._translated():
@@ -462,7 +446,7 @@ class ControlClient:
             return
         try:
             with self._translated():
-                self._client.StopRun(StopRunRequest(run_id=run))
+                self._client.StopRun(control_pb2.StopRunRequest(run_id=run))
         except RunError:  # it may have ended since
             if self.run_status(run).state not in ENDED:
                 raise
@@ -471,7 +455,11 @@ class ControlClient:
         """Return how a run stands; one that is not known any more has failed."""
         with self._translated():
             try:
-                found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+                found = (
+                    self._client.ListRuns(control_pb2.ListRunsRequest(run_id=run))
+                    .run_dict[run]
+                    .status
+                )
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != HTTPStatus.NOT_FOUND:
                     raise
@@ -533,7 +521,7 @@ class Tasks:
         Raises:
             RunError: the SuperLink cannot be reached, or refuses the secret.
         """
-        request = AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+        request = runtime_pb2.AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
         try:
             found = self._client.AcquireTask(request)
         except httpx.HTTPStatusError as error:
@@ -565,7 +553,7 @@ def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
     Raises:
         RunError: it does not hear it, or the run is over.
     """
-    output = PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=reason)
+    output = runtime_pb2.PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=reason)
     with _task_client(address, authority, task.token) as client, _run_faults():
         client.PushTaskOutput(output)
 
@@ -620,7 +608,7 @@ def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTa
             """Tell Flower how the run ended."""
             quiet()  # the heartbeat of a run that is over would be refused
             status = SubStatus.COMPLETED if failure is None else SubStatus.FAILED
-            output = PushTaskOutputRequest(sub_status=status, details=failure or "")
+            output = runtime_pb2.PushTaskOutputRequest(sub_status=status, details=failure or "")
             with _run_faults():
                 link.PushTaskOutput(output)
 
@@ -670,7 +658,7 @@ class QuickGrid(HttpGrid):
             RunError: the SuperLink does not give it.
         """
         with _run_faults():
-            given = self.client.PullTaskInput(PullTaskInputRequest())
+            given = self.client.PullTaskInput(runtime_pb2.PullTaskInputRequest())
         run = run_from_proto(given.run)
         TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, run.run_id
         TaskIdentity.node_id = given.context.node_id
@@ -716,7 +704,7 @@ class QuickGrid(HttpGrid):
         """Return the replies to these messages that Flower has heard of since."""
         if not ids:
             return []
-        found = self.client.PullMessages(PullAppMessagesRequest(message_ids=ids))
+        found = self.client.PullMessages(runtime_pb2.PullAppMessagesRequest(message_ids=ids))
         return [
             _PartialReply(envelope, [each.object_id for each in iterate_object_tree(tree)])
             for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True)

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ from tests.support.network.coordinator import (
 
 from fieldfare.client.node.fleet import Arrival, Fleet, SuperlinkEndpoint, joined
 from fieldfare.server.home.initial_setup import build_bundle
-from fieldfare.server.superlink import superlink as superlink_module
+from fieldfare.server.superlink import short_way
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.gate import (
     CONTROL,
@@ -49,7 +50,14 @@ from fieldfare.server.superlink.gate import (
     CallRules,
     Gate,
 )
-from fieldfare.server.superlink.short_way import LOOK_SECONDS, MOST_SESSIONS, MessageNews
+from fieldfare.server.superlink.short_way import (
+    HOLDS,
+    LOCK_MILLISECONDS,
+    LOOK_SECONDS,
+    MOST_SESSIONS,
+    MessageNews,
+    lighten,
+)
 from fieldfare.server.superlink.superlink import (
     SuperlinkApp,
     control,
@@ -177,7 +185,7 @@ def test_a_question_over_a_strangers_connection_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would have to give way to strangers who come later."""
-    monkeypatch.setattr(superlink_module, "NODE_HOLD_SECONDS", 60.0)
+    monkeypatch.setattr(short_way, "HOLDS", dict.fromkeys(HOLDS, 60.0))
     flower = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret", lambda _: False)
     asker = Asker(flower)
     body = PullMessagesRequest(node=asker.node).SerializeToString()
@@ -269,13 +277,29 @@ def test_a_call_that_waits_for_another_writer_is_in_nobodys_way(
         assert asyncio.run(both(writer)) == (True, 200, 200)
 
 
+def test_only_the_short_way_takes_its_connection(flower: SuperlinkApp) -> None:
+    """Whatever the thread is called: its own waits for SQLite's lock for a moment only."""
+    flower.flower.state.linkstate_factory.state_instance = None  # another one, as Flower makes it
+    state = state_of(flower)
+    own = lighten(state)
+
+    def patience() -> int:
+        return int(state.query("PRAGMA busy_timeout")[0]["timeout"])
+
+    before = patience()
+    with own():
+        assert patience() == LOCK_MILLISECONDS
+        with ThreadPoolExecutor(thread_name_prefix="short-way") as others:
+            assert others.submit(patience).result() == before
+    assert patience() == before > LOCK_MILLISECONDS
+
+
 @pytest.mark.parametrize("side", ["node", "run"])
 def test_who_is_taken_off_while_a_question_is_held_is_refused_as_flower_refuses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     """At that moment, and not with an empty answer when the question has been held."""
-    monkeypatch.setattr(superlink_module, "NODE_HOLD_SECONDS", 2 * PROMPT_SECONDS)
-    monkeypatch.setattr(superlink_module, "RUN_HOLD_SECONDS", 2 * PROMPT_SECONDS)
+    monkeypatch.setattr(short_way, "HOLDS", dict.fromkeys(HOLDS, 2 * PROMPT_SECONDS))
     flower = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
     asker, (run, token) = Asker(flower), begun_run(flower)
     path, question, headers = {
