@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy.exc import OperationalError
+
 from fieldfare.server.superlink.connections import Peer
 from fieldfare.server.superlink.gate import (
     CONTROL,
@@ -121,12 +123,21 @@ def lighten(state: Any) -> Callable[[], AbstractContextManager[None]]:
 
 @contextmanager
 def _over(own: Any) -> Iterator[None]:
-    """Let Flower's state take this connection."""
-    token = OWN.set(own)
+    """Take this connection; after a call that waited for the lock in vain, none waits.
+
+    Whoever only reads would wait for each of them. Once one has written, calls wait again.
+    """
+    link, token = own.connection.driver_connection, OWN.set(own)
+    before = link.total_changes
     try:
         yield
+    except OperationalError:
+        link.execute("PRAGMA busy_timeout = 0")
+        raise
     finally:
         OWN.reset(token)
+    if link.total_changes > before:
+        link.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
 
 
 class ShortWay:

@@ -27,6 +27,7 @@ from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supercore.task_identity import TaskIdentity
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from tests.support.network.coordinator import (
     RunningSuperlink,
     new_home,
@@ -77,6 +78,13 @@ def flower(tmp_path: Path) -> SuperlinkApp:
 
 def state_of(flower: SuperlinkApp) -> Any:
     return flower.flower.state.linkstate_factory.state()
+
+
+def lightened(flower: SuperlinkApp) -> tuple[Any, Any]:
+    """Another state over the same file, as Flower makes it, and the context of the short way."""
+    flower.flower.state.linkstate_factory.state_instance = None
+    state = state_of(flower)
+    return state, lighten(state)
 
 
 def registered(flower: SuperlinkApp, key: ec.EllipticCurvePrivateKey) -> int:
@@ -279,9 +287,7 @@ def test_a_call_that_waits_for_another_writer_is_in_nobodys_way(
 
 def test_only_the_short_way_takes_its_connection(flower: SuperlinkApp) -> None:
     """Whatever the thread is called: its own waits for SQLite's lock for a moment only."""
-    flower.flower.state.linkstate_factory.state_instance = None  # another one, as Flower makes it
-    state = state_of(flower)
-    own = lighten(state)
+    state, own = lightened(flower)
 
     def patience() -> int:
         return int(state.query("PRAGMA busy_timeout")[0]["timeout"])
@@ -292,6 +298,57 @@ def test_only_the_short_way_takes_its_connection(flower: SuperlinkApp) -> None:
         with ThreadPoolExecutor(thread_name_prefix="short-way") as others:
             assert others.submit(patience).result() == before
     assert patience() == before > LOCK_MILLISECONDS
+
+
+def test_calls_that_wait_for_another_writer_delay_a_reader_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waited on the short way before it went Flower's: 20 of them held a reader up for 2 s."""
+    monkeypatch.setattr(short_way, "LOCK_MILLISECONDS", 500)  # beside which machines are quick
+    flower = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
+    asker, (run, _) = Asker(flower), begun_run(flower)
+    pull = PullMessagesRequest(node=asker.node).SerializeToString()
+    read = PullObjectRequest(node=asker.node, run_id=run, object_id="x").SerializeToString()
+    headers, path = PROTOBUF | signed(asker.key), FLEET + "pull-object"
+
+    async def all_of_them(lock: sqlite3.Connection) -> list[int]:
+        """Each one's status; the reader's comes first, while writers wait."""
+        given = (flower, flower.app, FLEET + "pull-messages", pull, headers)
+        writers = [asyncio.ensure_future(ask(*given)) for _ in range(TRIES)]
+        await asyncio.sleep(0.05)
+        reader = ask(flower, flower.app, path, read, headers)
+        first = await asyncio.wait_for(reader, PROMPT_SECONDS)
+        assert not any(each.done() for each in writers)
+        lock.rollback()
+        return [each.status_code for each in (first, *await asyncio.gather(*writers))]
+
+    assert asked(flower, flower.app, path, read, headers)[0] == 200
+    with closing(sqlite3.connect(tmp_path / "superlink.sqlite")) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        assert asyncio.run(all_of_them(lock)) == [200] * (TRIES + 1)
+
+
+def test_a_call_waits_for_other_writers_again_once_one_has_written(
+    flower: SuperlinkApp, tmp_path: Path
+) -> None:
+    state, own = lightened(flower)
+    patience = list[int]()
+
+    def look() -> None:
+        with own():
+            patience.append(state.query("PRAGMA busy_timeout")[0]["timeout"])
+
+    look()
+    with closing(sqlite3.connect(tmp_path / "superlink.sqlite")) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError), own():
+            registered(flower, new_node()[0])
+    look()
+    with own():
+        registered(flower, new_node()[0])
+    look()
+    assert patience == [LOCK_MILLISECONDS, 0, LOCK_MILLISECONDS]
+    assert state.query("PRAGMA busy_timeout")[0]["timeout"] == 5000  # Flower's connections
 
 
 @pytest.mark.parametrize("side", ["node", "run"])
