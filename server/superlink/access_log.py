@@ -121,8 +121,7 @@ class AuditLog:
         if counted is not None:
             begun = datetime.fromtimestamp(counted.begun, UTC)
             line |= {"calls": counted.lines, "since": begun.isoformat(timespec="milliseconds")}
-        text = json.dumps(line, sort_keys=True)
-        self._file.write(text)
+        self._file.write(json.dumps(line, sort_keys=True))
 
 
 def _outcome(status: int) -> str:

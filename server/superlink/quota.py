@@ -59,8 +59,7 @@ class ReplyQuota:
             self._waiting.popitem(last=False)
         problem = self._problem(known | sizes)
         if problem:
-            left = set(self._left(list(known)))
-            for piece in [piece for piece in known if piece not in left]:
+            for piece in set(known) - set(self._left(list(known))):
                 del known[piece]
             problem = self._problem(known | sizes)
         if not problem:

@@ -21,6 +21,10 @@ BUSY_SECONDS: Final = 5.0
 SILENT: Final = "No heartbeat received from the task"  # as the SuperLink itself says it
 _IDS: Final = 2**64
 _NODES: Final = "SELECT public_key, status, last_activated_at, online_until FROM node"
+_NAMES: Final = (
+    "SELECT public_key, name FROM node WHERE status != 'unregistered'"
+    " AND public_key = coalesce(?, public_key)"
+)
 _TASK: Final = (
     "SELECT starting_at, running_at, finished_at, sub_status, details, active_until FROM run"
     " JOIN task ON task_id = primary_task_id WHERE run.run_id = ?"
@@ -67,6 +71,18 @@ class SuperlinkView:
         """
         with self._rows(_NODES) as rows:
             return {_openssh(key): self._contact(*values) for key, *values in rows}
+
+    def names(self, only: bytes | None = None) -> Mapping[bytes, str]:
+        """Return the names of nodes that are let in, by public key: PEM, as Flower keeps it.
+
+        Args:
+            only: this key's; None: all.
+
+        Raises:
+            RunError: the file cannot be read now.
+        """
+        with self._rows(_NAMES, only) as rows:
+            return dict(rows)
 
     def run_status(self, run: int) -> FlowerRunStatus:
         """Return how a Flower run stands.

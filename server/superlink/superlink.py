@@ -29,7 +29,6 @@ from flwr.app import Error, Message
 from flwr.app.message import make_message
 from flwr.common.constant import (
     ISOLATION_MODE_PROCESS,
-    NOOP_FLWR_AID,
     TRANSPORT_TYPE_GRPC_RERE,
     ErrorCode,
     SubStatus,
@@ -37,13 +36,8 @@ from flwr.common.constant import (
 from flwr.common.event_log_plugin import EventLogWriterPlugin
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
 from flwr.common.serde_utils import metadata_from_proto
-from flwr.proto import control_pb2, runtime_pb2
+from flwr.proto import control_pb2, message_pb2, runtime_pb2
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
-    PullObjectRequest,
-    PushObjectRequest,
-)
 from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
@@ -85,6 +79,7 @@ from fieldfare.server.superlink.node_keys import (
 )
 from fieldfare.server.superlink.quota import ReplyLimits, ReplyQuota
 from fieldfare.server.superlink.retention import kept_objects
+from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.flood import Flood
 from fieldfare.shared.terminal.texts import ascii_line
@@ -143,9 +138,10 @@ class SuperlinkApp:
         made.user_middleware[:] = [
             each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
         ]
-        self._nodes = made.state.linkstate_factory.state()
-        self.flower = made
-        self.app: App = ShortWay(made, _message_calls(made, self._nodes, voice), is_known)
+        # Asked in the event loop: neither waits for a connection of Flower's nor writes.
+        self._view = SuperlinkView(database, partial(datetime.now, UTC))
+        self.flower, state = made, made.state.linkstate_factory.state()
+        self.app: App = ShortWay(made, _message_calls(made, state, voice), is_known)
         self._names: dict[bytes, str] = {}
         self._refreshed = 0.0
 
@@ -158,8 +154,7 @@ class SuperlinkApp:
         due = time.monotonic() - self._refreshed >= REFRESH_SECONDS
         if key not in self._names and (due or self.vouched(headers)):
             self._refreshed = time.monotonic()
-            found = self._nodes.get_node_info(owner_aids=[NOOP_FLWR_AID])
-            self._names = {base64.b64encode(node.public_key): node.name for node in found}
+            self._names = {base64.b64encode(pem): name for pem, name in self._view.names().items()}
         return self._names.get(key)
 
     def vouched(self, headers: Headers) -> bool:
@@ -168,7 +163,7 @@ class SuperlinkApp:
         Flower asks the same once more, after it has read the body.
         """
         pem = signer_of(headers, datetime.now(UTC))
-        return pem is not None and self._nodes.get_node_id_by_public_key(pem) is not None
+        return pem in self._view.names(pem)
 
 
 def _faults() -> tuple[type[Exception], ...]:
@@ -298,11 +293,6 @@ def _configuration(database: Path, secret: bytes, voice: "_OwnVoice") -> SuperLi
     )
 
 
-def _some_of(tree: Any) -> Iterator[Any]:
-    """Yield a tree's objects, no more than say that it has too many."""
-    return islice(iterate_object_tree(tree), MOST_OBJECTS + 1)
-
-
 class _OwnVoice(EventLogWriterPlugin):
     """In place of an event log: a node answers for itself alone, and has so much waiting.
 
@@ -330,14 +320,16 @@ class _OwnVoice(EventLogWriterPlugin):
     def _problem(self, request: Any) -> str:
         """Return why a reply, or a piece of one, is refused; empty where it is not."""
         with self._lock:
-            if isinstance(request, PushObjectRequest):
+            if isinstance(request, message_pb2.PushObjectRequest):
                 node, size = request.node.node_id, len(request.object_content)
                 return self._quota.push(node, request.run_id, request.object_id, size)
             if isinstance(request, PushMessagesRequest):
                 if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
                     return "expected one reply at a time"
                 run = request.messages_list[0].metadata.run_id
-                pieces = [each.object_id for each in _some_of(request.message_object_trees[0])]
+                tree = iterate_object_tree(request.message_object_trees[0])
+                # No more than say that it has too many.
+                pieces = [each.object_id for each in islice(tree, MOST_OBJECTS + 1)]
                 return self._quota.announce(request.node.node_id, run, pieces)
         return ""
 
@@ -718,7 +710,9 @@ class QuickGrid(HttpGrid):
             if name in coming.contents:
                 continue
             given = self.client.PullObject(
-                PullObjectRequest(node=self.node, run_id=self.run.run_id, object_id=name)
+                message_pb2.PullObjectRequest(
+                    node=self.node, run_id=self.run.run_id, object_id=name
+                )
             )
             if not given.object_found:
                 return _unreadable(coming, "an object is missing")
@@ -731,7 +725,7 @@ class QuickGrid(HttpGrid):
     def _confirm(self, coming: _PartialReply) -> None:
         name = coming.envelope.metadata.message_id
         self.client.ConfirmMessageReceived(
-            ConfirmMessageReceivedRequest(
+            message_pb2.ConfirmMessageReceivedRequest(
                 node=self.node, run_id=self.run.run_id, message_object_id=name
             )
         )

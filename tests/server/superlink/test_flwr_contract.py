@@ -322,6 +322,7 @@ def test_the_database_has_these_tables_with_these_columns(app: Any) -> None:
             for row in link.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
     expected = {
+        "node": {"public_key", "name", "status"},
         "run": {"run_id"},
         "task": {"task_id", "run_id", "finished_at"},
         "message_ins": {"run_id", "content"},

@@ -1,4 +1,7 @@
 import base64
+import sqlite3
+import time
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ KEY = ec.generate_private_key(ec.SECP384R1())
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 LINE = KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 ED25519 = Ed25519PrivateKey.generate().public_key()
+
+TAKEN = 14  # connections by calls that wait, all but the short way's own: the next waits 30 s
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -94,12 +99,40 @@ def test_a_header_counts_if_it_is_there_once() -> None:
     assert header_in([], "a") == b""
 
 
+def state_of(app: SuperlinkApp) -> Any:
+    return app.flower.state.linkstate_factory.state()
+
+
 def test_a_node_is_named_from_its_first_call_on(tmp_path: Path) -> None:
     """Also in the second after a stranger's key had the names read."""
     app = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
     headers = signed(datetime.now(UTC).isoformat())
     assert app.name_of(headers) is None
-    app._nodes.create_node(NOOP_FLWR_AID, "", PEM, 60.0, name="bank-a")
+    state_of(app).create_node(NOOP_FLWR_AID, "", PEM, 60.0, name="bank-a")
     stale = signed((datetime.now(UTC) - timedelta(seconds=FRESH_SECONDS)).isoformat())
     assert app.name_of(stale) is None
     assert app.name_of(headers) == "bank-a"
+
+
+def test_names_are_read_and_nothing_is_written(tmp_path: Path) -> None:
+    """In the event loop: Flower marks nodes that are silent as it reads, and waits 5 s to do so."""
+    database = tmp_path / "superlink.sqlite"
+    app = SuperlinkApp(database, b"secret")
+    node = state_of(app).create_node(NOOP_FLWR_AID, "", PEM, 60.0, name="bank-a")
+    assert state_of(app).activate_node(node, 30.0)
+    headers = signed(datetime.now(UTC).isoformat())
+    with ExitStack() as stack:
+        lock = stack.enter_context(closing(sqlite3.connect(database)))
+        with lock:
+            lock.execute("UPDATE node SET online_until = 1.0")
+        lock.execute("BEGIN IMMEDIATE")
+        for _ in range(TAKEN):
+            stack.enter_context(state_of(app)._engine.connect())
+        begun = time.monotonic()
+        assert app.vouched(headers)
+        assert app.name_of(headers) == "bank-a"
+        assert time.monotonic() - begun < 4.0  # less than Flower waits
+        assert [*lock.execute("SELECT status FROM node")] == [("online",)]
+    with closing(sqlite3.connect(database)) as lock, lock:
+        lock.execute("UPDATE node SET status = 'unregistered'")
+    assert not app.vouched(headers)

@@ -29,7 +29,7 @@ class LivedSuperlink:
     def __init__(self, database: Path, patch: pytest.MonkeyPatch) -> None:
         app = SuperlinkApp(database, b"secret")
         self.database, self.now = database, BEGUN
-        self.state: Any = app._nodes
+        self.state: Any = app.flower.state.linkstate_factory.state()
         for module in (
             "server.superlink.linkstate.sql_linkstate",
             "supercore.corestate.sql_corestate",
