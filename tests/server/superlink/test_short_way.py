@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 from flwr.proto.control_pb2 import StopRunRequest, UnregisterNodeRequest
-from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
@@ -29,6 +30,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from tests.support.network.coordinator import (
+    STOP_SECONDS,
     RunningSuperlink,
     new_home,
     new_node,
@@ -493,12 +495,13 @@ def is_held(line: ssl.SSLSocket, question: bytes) -> bool:
     return False
 
 
-def test_a_message_is_not_given_to_a_node_that_has_hung_up(
-    run: RunUnderWay, superlink: RunningSuperlink
-) -> None:
-    """It would be lost: a message is given out once."""
-    body = PullMessagesRequest(node=Node(node_id=run.fleet.node_id)).SerializeToString()
-    headers = PROTOBUF | signed(run.key) | {"host": "here", "content-length": str(len(body))}
+@contextmanager
+def held_question(
+    superlink: RunningSuperlink, key: ec.EllipticCurvePrivateKey, node: int
+) -> Iterator[ssl.SSLSocket]:
+    """A connection over which a node's question for messages is held."""
+    body = PullMessagesRequest(node=Node(node_id=node)).SerializeToString()
+    headers = PROTOBUF | signed(key) | {"host": "here", "content-length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     host, _, port = superlink.public.rpartition(":")
     with (
@@ -510,7 +513,34 @@ def test_a_message_is_not_given_to_a_node_that_has_hung_up(
         assert line.recv(4096).startswith(b"HTTP/1.1 200")  # from now on it is a node's
         assert isinstance(line, ssl.SSLSocket)
         assert is_held(line, question)
+        yield line
+
+
+def test_a_message_is_not_given_to_a_node_that_has_hung_up(
+    run: RunUnderWay, superlink: RunningSuperlink
+) -> None:
+    """It would be lost: a message is given out once."""
+    with held_question(superlink, run.key, run.fleet.node_id):
+        pass
     run.push()
     end = time.monotonic() + 30.0
     while run.fleet.receive() is None:
         assert time.monotonic() < end
+
+
+def test_a_held_question_is_answered_whole_before_a_stop(tmp_path: Path) -> None:
+    """A stop waits for it, and it is over before the stop cuts off what is left."""
+    key, line = new_node()
+    with running_superlink(new_home(tmp_path / "home")) as superlink:
+        with control(control_target(superlink.home)) as link:
+            node = link.register_node(line, "bank-a")
+        said = superlink.log()
+        with held_question(superlink, key, node) as held:
+            superlink.process.terminate()
+            held.settimeout(STOP_SECONDS)
+            answer = b"".join(iter(partial(held.recv, 4096), b""))
+        assert superlink.stop() == 0
+        assert superlink.log() == said  # which a question that was cut off would stand in
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert PullMessagesResponse.FromString(content) == PullMessagesResponse()
