@@ -36,7 +36,9 @@ children = [
     )
     for name, body, given in BODIES
 ]
-status = supervise_many(children, lambda name, line: print(f"{name}: {line}", flush=True))
+# One write a line: two threads may come between a text and the end of its line.
+say = lambda name, line: print(f"{name}: {line}\\n", end="", flush=True)
+status = supervise_many(children, say)
 print("status", status, flush=True)
 """
 

@@ -133,7 +133,7 @@ def test_axes_change_what_they_name_and_nothing_else() -> None:
     assert found["start"] == base
     whitened = found["geometry"]
     assert whitened.geometry is not None
-    assert (whitened.privacy.clipping_norm, whitened.training.learning_rate) == (1.0, 0.1)
+    assert (whitened.privacy.clipping_norm, whitened.training.learning_rate) == (1.0, 0.27)
     for before, after in zip(base.features, found["slots"].features, strict=True):
         if isinstance(before, NumericFeature) and isinstance(after, NumericFeature):
             assert len(after.knots) == 3
