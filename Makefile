@@ -14,6 +14,7 @@ PY := $(VENV)/bin/python
 HERE := $(firstword $(shell printf '%s' '$(CURDIR)' | cksum))
 RUNTIME := $(VENV)/.installed-$(HERE)
 DEV := $(VENV)/.installed-dev-$(HERE)
+SITE := $(VENV)/.installed-docs-$(HERE)
 
 # Several workers share the cores: numeric threads of each, too, would cost a quarter more.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
@@ -125,7 +126,7 @@ locks: $(DEV)  ## write the lock of every role anew: one version of each package
 	$(PY) -m tests.packaging.make_locks
 
 .PHONY: site
-site: $(DEV)  ## build the documents as a site, offline, with references from the code: out/site/index.html
+site: $(SITE)  ## build the documents as a site, offline, with references from the code: out/site/index.html
 	$(PY) -m docs.site out
 
 .PHONY: bench
@@ -162,7 +163,13 @@ $(RUNTIME): pyproject.toml setup.py $(PY)
 $(DEV): pyproject.toml setup.py $(PY)
 	@rm -rf *.egg-info
 	$(PY) -m pip install -e '.[dev]'
-	@touch $(RUNTIME) $@
+	@touch $(RUNTIME) $(SITE) $@
+
+# Beside what runs: the project itself is left as it is installed.
+$(SITE): $(RUNTIME)
+	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])' \
+	| xargs $(PY) -m pip install --no-compile
+	@touch $@
 
 .PHONY: clean
 clean:  ## remove everything that was built, except the environment

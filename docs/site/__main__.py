@@ -29,8 +29,8 @@ def build(out: Path, *, run: bool = False) -> list[str]:
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     doctrees = out / "site-doctrees"
     shutil.rmtree(doctrees, ignore_errors=True)
-    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(SETTINGS), "-d", str(doctrees)]
-    if build_main([*options, str(sources), str(site)]):
+    options = ["-j", "auto", "-q", "-W", "--keep-going", "-b", "html", "-c", str(SETTINGS)]
+    if build_main([*options, "-d", str(doctrees), str(sources), str(site)]):
         return ["sphinx: expected no warning, found those above"]
     (site / ".buildinfo").unlink(missing_ok=True)
     return problems(site.resolve())

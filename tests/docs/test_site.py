@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from docs.site.__main__ import build
-from docs.site.staging import generated
+from docs.site.staging import ROOT, generated
 from tests.support.browsers.looking import Look, chromium
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("site")]  # one build for all
@@ -81,6 +81,18 @@ def test_pages_are_readable_in_both_colours(look: Look, scheme: str) -> None:
     for page in CHECKED:
         look.open(f"/{page}.html")
         assert look.findings() == [], page
+
+
+def test_the_site_takes_what_a_demo_takes_and_sphinx_and_no_torch() -> None:
+    plan = subprocess.run(
+        ["make", "-n", "-B", "site"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    installed = [line for line in plan.splitlines() if "pip install" in line]
+    assert [("[demo]" in line, "[dev]" in line) for line in installed] == [
+        (True, False),
+        (False, False),
+    ]
+    assert '["docs"]' in plan
 
 
 def test_what_is_generated_is_the_same_in_every_process() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-LOCKS: Final = ROOT / "shared" / "software" / "locks"
+LOCKS: Final = ROOT / "locks"  # roles' are links into the wheel; the site's is a checkout's alone
 PYTHON: Final = "3.11"
 MACHINES: Final = {
     "x86_64": "x86_64-manylinux_2_28",
@@ -22,6 +22,7 @@ MACHINES: Final = {
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "auditor": ("auditor",),
     "coordinator": ("coordinator",),
+    "docs": ("demo", "docs"),
     "institution": ("institution",),
     "lab": ("lab", "torch"),
     "node": ("node",),

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tests.packaging.make_locks import EXTRAS, merged
+from tests.packaging.make_locks import EXTRAS, LOCKS, merged
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.software_lock import ROLES, lock_text, packages_in
@@ -31,15 +31,21 @@ def wanted(extra: str) -> dict[str, Requirement]:
     return found
 
 
-def test_there_is_a_lock_for_each_role() -> None:
-    assert set(ROLES) == set(EXTRAS)
-    shown = {path.name: path.resolve() for path in (ROOT / "locks").iterdir()}
-    assert shown == {f"{r}.txt": ROOT / f"shared/party/locks/{r}.txt" for r in ROLES}
+def text_of(role: str) -> str:
+    return (LOCKS / f"{role}.txt").read_text()
 
 
-@pytest.mark.parametrize("role", ROLES)
+def test_there_is_a_lock_for_each_role_and_one_for_the_site() -> None:
+    assert {*ROLES, "docs"} == set(EXTRAS)
+    shown = {path.name: path.resolve() for path in LOCKS.iterdir()}
+    inside = {f"{r}.txt": ROOT / f"shared/party/locks/{r}.txt" for r in ROLES}
+    assert shown == inside | {"docs.txt": LOCKS / "docs.txt"}
+    assert [r for r in ROLES if text_of(r) != lock_text(r)] == []
+
+
+@pytest.mark.parametrize("role", EXTRAS)
 def test_a_lock_satisfies_what_its_role_needs(role: str) -> None:
-    pinned = {one.name: one.version for one in packages_in(lock_text(role))}
+    pinned = {one.name: one.version for one in packages_in(text_of(role))}
     for extra in EXTRAS[role]:
         needs = wanted(extra)
         assert needs.keys() <= pinned.keys()
@@ -47,16 +53,17 @@ def test_a_lock_satisfies_what_its_role_needs(role: str) -> None:
         assert misfits == {}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", EXTRAS)
 def test_every_line_is_a_pin_with_hashes_and_nothing_else(role: str) -> None:
-    lines = re.sub(r"\s*\\\n\s*", " ", lock_text(role)).splitlines()
+    lines = re.sub(r"\s*\\\n\s*", " ", text_of(role)).splitlines()
     assert [line for line in lines if not LINE.fullmatch(line)] == []
-    assert len(lines) == len(packages_in(lock_text(role)))
+    assert len(lines) == len(packages_in(text_of(role)))
 
 
 def test_only_the_lab_has_torch_and_the_node_has_no_numbers() -> None:
-    pinned = {role: {one.name for one in packages_in(lock_text(role))} for role in ROLES}
-    assert {role for role in ROLES if "torch" in pinned[role]} == {"lab"}
+    pinned = {role: {one.name for one in packages_in(text_of(role))} for role in EXTRAS}
+    assert {role for role in EXTRAS if "torch" in pinned[role]} == {"lab"}
+    assert not pinned["docs"] & {"ray", "mlflow-skinny", "pandas", "pytest"}
     assert not pinned["node"] & {"scipy", "duckdb", "pyarrow", "scikit-learn", "matplotlib"}
     assert {"duckdb", "adbc-driver-postgresql"} <= pinned["institution"]
 
