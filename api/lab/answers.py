@@ -1,22 +1,17 @@
 """Answers to questions, as somebody in Python looks at them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-import pyarrow as pa
-
-from fieldfare.lab.plots import pandas_of
+from fieldfare.lab.figure_table import FigureTable, table_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.simulations.federation.in_memory import SimulationOutcome
 from fieldfare.simulations.report.answers import answers_html
 
-_KINDS = {
-    "question": pa.string(), "kind": pa.string(), "cell": pa.string(), "measure": pa.string(),
-    "value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "true": pa.float64(),
-}  # fmt: skip
+_COLUMNS: Final = ("question", "kind", "cell", "measure", "value", "low", "high", "true")
 
 
-class Answers:
+class Answers(FigureTable):
     """The outcome of `fieldfare.ask`: every answer with its interval, beside the true one.
 
     Attributes:
@@ -44,19 +39,9 @@ class Answers:
         `measure`, `value` (float64; null where it was held back), `low`, `high` (95 % interval),
         `true` (the answer without privacy, which only a simulation can know).
         """
-        rows = list(self._rows())
-        columns = {name: pa.array([r[name] for r in rows], kind) for name, kind in _KINDS.items()}
-        return pa.table(columns)
+        return table_of(self._rows(), _COLUMNS, texts=4)
 
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a `pandas.DataFrame`.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return pandas_of(self.to_arrow())
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
         for answer in self._all:
             single = not isinstance(answer["value"], list)
             listed = {
@@ -67,11 +52,8 @@ class Answers:
             measures = [answer["kind"]] if single else answer["measures"]
             for place, (cell, measure) in enumerate(zip(cells, measures, strict=True)):
                 low, high = listed["interval"][place] or (None, None)
-                yield {
-                    "question": answer["name"], "kind": answer["kind"], "cell": ", ".join(cell),
-                    "measure": measure, "value": listed["value"][place], "low": low, "high": high,
-                    "true": listed["true"][place],
-                }  # fmt: skip
+                names = (answer["name"], answer["kind"], ", ".join(cell), measure)
+                yield *names, listed["value"][place], low, high, listed["true"][place]
 
     def __repr__(self) -> str:
         """Return the questions in one line each."""

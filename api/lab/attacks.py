@@ -14,11 +14,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any, Final
 
-import pyarrow as pa
-
 from fieldfare.client.records.load import read_records
+from fieldfare.lab.figure_table import FigureTable, table_of
 from fieldfare.lab.frames import tables_of
-from fieldfare.lab.plots import Plot, pandas_of, plot_of
+from fieldfare.lab.plots import Plot, plot_of
 from fieldfare.lab.running import Noise, checked_seed, checked_study, chosen, is_whole
 from fieldfare.lab.studies import LabStudy
 from fieldfare.shared.errors import UsageError
@@ -59,7 +58,7 @@ MOST_SHADOWS: Final = 1000
 _COLUMNS: Final = ("attack", "figure", "value", "low", "high", "ceiling")
 
 
-class Attack:
+class Attack(FigureTable):
     """What an attack found: figures with intervals under each condition, and their ceilings.
 
     Attributes:
@@ -80,19 +79,7 @@ class Attack:
         Columns: `attack` (with its condition) and `figure` (string); `value`, `low`, `high` (the
         95 % interval) and `ceiling` (float64; null where there is none).
         """
-        rows = list(self._rows())
-        kinds = [pa.string()] * 2 + [pa.float64()] * 4
-        columns = zip(*rows, strict=True)
-        arrays = [pa.array(one, kind) for one, kind in zip(columns, kinds, strict=True)]
-        return pa.Table.from_arrays(arrays, names=list(_COLUMNS))
-
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a `pandas.DataFrame`.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return pandas_of(self.to_arrow())
+        return table_of(self._rows(), _COLUMNS, texts=2)
 
     def plot_figure(self, figure: str | None = None) -> Plot:
         """Return one figure under each condition, with its interval and its ceiling.

@@ -3,9 +3,7 @@
 from html import escape
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from fieldfare.lab.plots import pandas_of
+from fieldfare.lab.figure_table import FigureTable, table_of
 from fieldfare.lab.running import checked_seed, chosen, is_whole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
@@ -31,7 +29,7 @@ MOST_STEPS = 1000
 MOST_EPSILON = 100
 
 
-class Audit:
+class Audit(FigureTable):
     """What `fieldfare.audit` found: figures with intervals, and what contradicts the claim.
 
     Attributes:
@@ -51,23 +49,8 @@ class Audit:
     def to_arrow(self) -> Any:
         """Return a `pyarrow.Table`: `figure`, `value`, `low`, `high` (float64; 95 % interval)."""
         figures = self.finding.figures
-        ends = [one.interval or (None, None) for one in figures]
-        return pa.table(
-            {
-                "figure": pa.array([one.name for one in figures], pa.string()),
-                "value": pa.array([one.value for one in figures], pa.float64()),
-                "low": pa.array([low for low, _ in ends], pa.float64()),
-                "high": pa.array([high for _, high in ends], pa.float64()),
-            }
-        )
-
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a `pandas.DataFrame`.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return pandas_of(self.to_arrow())
+        rows = ((one.name, one.value, *(one.interval or (None, None))) for one in figures)
+        return table_of(rows, ("figure", "value", "low", "high"), texts=1)
 
     def __repr__(self) -> str:
         """Return everything as text."""

@@ -2,7 +2,6 @@
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.report.pictures import Picture
@@ -61,18 +60,3 @@ def plot_of(picture: Picture | None, why: str) -> Plot:
     if picture is None:
         raise UsageError(why)
     return Plot(picture)
-
-
-def pandas_of(table: Any) -> Any:
-    """Return an Arrow table as a `pandas.DataFrame`.
-
-    Raises:
-        UsageError: pandas is not installed.
-    """
-    try:
-        import pandas as _  # type: ignore[import-untyped, unused-ignore] # noqa: F401, ICN001, PLC0415
-    except ImportError:
-        raise UsageError(
-            "expected pandas, found none installed; install it, or take .to_arrow()"
-        ) from None
-    return table.to_pandas()

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from fieldfare.lab.plots import Plot, pandas_of, plot_of
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.scoring.units import ScorableUnits, read_unnamed
+from fieldfare.lab.figure_table import FigureTable, table_of
+from fieldfare.lab.frames import ALL, tables_of
+from fieldfare.lab.plots import Plot, plot_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.federation.in_memory import SimulationOutcome
+from fieldfare.simulations.federation.model_scores import explained
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
+from fieldfare.simulations.metrics import chances
 from fieldfare.simulations.report import pictures
 from fieldfare.simulations.report.curves import both_classes
 from fieldfare.simulations.report.page import result_html
@@ -36,7 +41,7 @@ _TITLES = {
 }
 
 
-class Result:
+class Result(FigureTable):
     """The outcome of `fieldfare.simulate`: figures with intervals, pictures, the model.
 
     Figures but for `released` ones come from the held-out records themselves, which only a
@@ -67,19 +72,7 @@ class Result:
         Source: DeLong 1988 (AUROC; near 0 and 1 at least Newcombe 2006), Boyd 2013 (average
         precision), Wilson 1927 (shares).
         """
-        rows = list(self._rows())
-        columns = zip(*rows, strict=True)
-        kinds = [pa.string()] * 4 + [pa.float64()] * 3
-        arrays = [pa.array(one, kind) for one, kind in zip(columns, kinds, strict=True)]
-        return pa.Table.from_arrays(arrays, names=list(TidyRow._fields))
-
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a `pandas.DataFrame`.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return pandas_of(self.to_arrow())
+        return table_of(self._rows(), TidyRow._fields, texts=4)
 
     def figure(
         self,
@@ -102,6 +95,61 @@ class Result:
         raise UsageError(
             f"expected a model of {models} and a metric of to_arrow(), found {', '.join(where)}"
         )
+
+    @python_words()
+    def predict(
+        self, data: Any, *, model: str = "federated", institution: str = ""
+    ) -> NDArray[np.float64]:
+        """Return float64 (units,): each unit's chance of the label, in the frame's order.
+
+        As the model says it, not calibrated to any institution's own share of cases.
+
+        Args:
+            data: one frame with the study's columns, in the forms of `fieldfare.simulate`; its
+                label may be absent.
+            model: `federated`, `at_home` or a baseline.
+            institution: whose, where each has one; "" for one of all.
+
+        Raises:
+            UsageError: no such model, or frames by institution.
+            RecordsError: records that do not fit the study.
+        """
+        return chances(self._model(model, institution).scores(self._read(data).encoded()))
+
+    @python_words()
+    def explain(self, data: Any, *, model: str = "federated", institution: str = "") -> Any:
+        """Return what moves each unit's score, as a `pyarrow.Table`; the strongest first.
+
+        Columns: `row` (int64, from 0, the frame's), `feature`, `value` (float32, null where
+        missing or no number) and `contribution` (float64, log-odds beyond the mean of this frame):
+        a row's log-odds are the sum of its contributions and of one number that all rows share.
+
+        Args:
+            data: as for `predict`.
+            model: as for `predict`.
+            institution: as for `predict`.
+
+        Raises:
+            UsageError: as for `predict`.
+            RecordsError: as for `predict`.
+        """
+        one = self._model(model, institution)
+        return explained(self.study.agreed, one, self._read(data))
+
+    def _read(self, data: Any) -> ScorableUnits:
+        tables = tables_of(data)
+        if [*tables] != [ALL]:
+            raise UsageError("data: expected one frame, found frames by institution; give each")
+        return read_unnamed([tables[ALL]], self.study.agreed)
+
+    def _model(self, model: str, institution: str) -> SumModel:
+        found = self._found.models.get(model, {}).get(institution)
+        if found is None:
+            raise UsageError(
+                f"model: expected one of {', '.join(self._found.models)}, with institution= where "
+                f"each has its own, found {model} of {institution or 'all'}"
+            )
+        return found
 
     def plot_comparison(self, metric: Metric = "average_precision") -> Plot:
         """Return bars of one metric: the shared model beside its baselines.

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal
 
 import pyarrow.parquet as pq
 
+from fieldfare.lab.figure_table import FigureTable
 from fieldfare.lab.frames import ALL, arrow_of, tables_of
-from fieldfare.lab.plots import Plot, pandas_of, plot_of
+from fieldfare.lab.plots import Plot, plot_of
 from fieldfare.lab.progress import shown
 from fieldfare.lab.running import UNSKEWED, EngineName, checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
@@ -33,7 +34,7 @@ _WIDTH: Final = 80
 _NOTHING: Final = "expected an axis with two values or more, found none: nothing to draw along"
 
 
-class SweepResult:
+class SweepResult(FigureTable):
     """The outcome of `fieldfare.sweep`: a table of all points, pictures, where joining pays.
 
     Figures come from held-out records themselves, which only a simulation can see. Printed, it is
@@ -51,14 +52,6 @@ class SweepResult:
     def to_arrow(self) -> Any:
         """Return the table as a `pyarrow.Table`; docs/sweeps.md says what each column is."""
         return self._table
-
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a `pandas.DataFrame`.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return pandas_of(self._table)
 
     @property
     def pays(self) -> list[str]:

@@ -94,9 +94,7 @@ class Ranking(RankedUnits):
         Args:
             places: int64, of units; of texts and vectors the one feature is the row.
         """
-        if isinstance(self.exact, ExactScores):
-            return self.exact.contributions(self.units.positions[:, places])
-        return self.exact.contributions(places)
+        return _parts(self.exact, self.units, places)
 
 
 def rank_units(
@@ -155,6 +153,26 @@ def rank_units(
         calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
         known=int(known.sum()), known_too=known_too,
     )  # fmt: skip
+
+
+def contributions_of(
+    study: Study,
+    parameters: NDArray[np.float64],
+    units: ScorableUnits,
+    forest: Forest | None = None,
+) -> NDArray[np.float64]:
+    """Return float64 (units, features): as `Ranking.contributions`, of everybody, unranked."""
+    everybody = np.ones(len(units), np.bool_)
+    exact, _ = _exact(study, parameters, units, units, everybody, forest)
+    return _parts(exact, units, np.arange(len(units)))
+
+
+def _parts(
+    exact: "ExactScores | ExactRows | ExactNetwork", units: ScorableUnits, places: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    if isinstance(exact, ExactScores):
+        return exact.contributions(units.positions[:, places])
+    return exact.contributions(places)
 
 
 def _from_cut(

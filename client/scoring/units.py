@@ -139,9 +139,22 @@ def read_units(tables: Sequence[Table], study: Study, audit: Sequence[str] = ())
     """
     if study.records.unit is None:
         raise UsageError("expected a study whose records.unit names a column: alerts need ids")
-    return _Everyone(
-        study, RecordsUse(Labels.OPTIONAL, audit=tuple(audit), beside=COLUMNS)
-    ).read_all(tables)
+    return read_unnamed(tables, study, audit)
+
+
+def read_unnamed(tables: Sequence[Table], study: Study, audit: Sequence[str] = ()) -> ScorableUnits:
+    """Read and encode every row, for figures alone: where no column names a unit, a number does.
+
+    Args:
+        tables: as for `read_units`.
+        study: as for `read_units`; without a unit, rows are named from "1" on.
+        audit: as for `read_units`.
+
+    Raises:
+        RecordsError: as for `read_units`.
+    """
+    wanted = RecordsUse(Labels.OPTIONAL, audit=tuple(audit), beside=COLUMNS)
+    return _Everyone(study, wanted).read_all(tables)
 
 
 def read_rows(
@@ -173,9 +186,10 @@ class _Everyone(Reader):
         for table in tables:
             self.read(table)
         self.problems.check(Effect.ZERO)
-        units, *texts = (
-            pa.chunked_array(parts, pa.string()).combine_chunks() for parts in self._texts
-        )
+        texts = [pa.chunked_array(parts, pa.string()).combine_chunks() for parts in self._texts]
+        if self._study.records.unit is None:
+            texts.insert(0, pa.array(np.arange(1, self.rows + 1)).cast(pa.string()))
+        units = texts.pop(0)
         network = self._study.model if isinstance(self._study.model, MlpSection) else None
         _check_ids(units, several=network is not None and network.rows > 1)
         positions, values = _joined(self._positions), _joined(self._values)

@@ -5,7 +5,7 @@ people to decide on; this is the bare model, for measuring.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from fieldfare.client.records import read_records
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.records.encoding.encoding import UNLABELLED
 from fieldfare.client.records.sources.source import table_at
-from fieldfare.client.scoring.units import read_units
+from fieldfare.client.scoring.ranking import contributions_of
+from fieldfare.client.scoring.units import ScorableUnits, read_unnamed
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.models import model_for
 from fieldfare.shared.party.csv_cells import cell_of
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.whole_files import new_file
-from fieldfare.simulations.metrics import Metrics, measure, probabilities
+from fieldfare.simulations.metrics import Metrics, chances, measure
 
 KINDS: Final = (".parquet", ".csv")
 
@@ -56,37 +56,58 @@ def scored_table(study: Study, parameters: NDArray[np.float64], records: Path) -
     Args:
         study: the model's.
         parameters: float64 (entries,), of `read_model`.
-        records: a file or folder in a form that `simulate` reads; labels may be absent where the
-            study names a unit.
+        records: a file or folder in a form that `simulate` reads; labels may be absent.
 
     Returns:
-        Columns `rank` (int64, from 1), `unit` (text), `score` (float64, log-odds), `probability`
-        (float64, as the model says it, not calibrated), `label` (int8, null where there is none).
+        Columns `rank` (int64, from 1), `unit` (text; a row's number where the study names
+        none), `score` (float64, log-odds), `probability` (float64, as the model says it, not
+        calibrated), `label` (int8, null where there is none).
 
     Raises:
         RecordsError: the records do not fit the study.
     """
-    units, data, labels = _read(study, records)
-    chances = probabilities(model_for(study), parameters, data)
-    scores = model_for(study).scores(parameters, data)
-    order = np.argsort(-scores, kind="stable")
+    found = read_unnamed([table_at(records)], study)
+    scores = model_for(study).scores(parameters, found.encoded())
+    order, labels = np.argsort(-scores, kind="stable"), found.labels
     return pa.table(
         {
             "rank": np.arange(1, len(scores) + 1, dtype=np.int64),
-            "unit": units.take(pa.array(order)),
+            "unit": found.units.take(pa.array(order)),
             "score": scores[order],
-            "probability": chances[order],
+            "probability": chances(scores[order]),
             "label": pa.array(labels[order], pa.int8(), mask=labels[order] == UNLABELLED),
         }
     )
 
 
-def _read(study: Study, records: Path) -> tuple[Any, EncodedUnits, NDArray[np.int8]]:
-    if study.records.unit is None:
-        found = read_records([records], study, whole=True)
-        return pa.array(found.units), found.data, found.data.labels.astype(np.int8)
-    scorable = read_units([table_at(records)], study)
-    return scorable.units, scorable.encoded(), scorable.labels
+def explained(study: Study, model: SumModel, units: ScorableUnits) -> pa.Table:
+    """Take every unit's score apart; the strongest part of a unit first.
+
+    Args:
+        study: whose features there are, or whose text or vector.
+        model: of that study.
+        units: whose mean parts are measured from.
+
+    Returns:
+        Columns `row` (int64, from 0, in the order of the units), `feature` (text), `value`
+        (float32, null where missing or no number), `contribution` (float64, log-odds: above 0 it
+        raises the score). A unit's score is the sum of its own and of a number that all share.
+
+    Raises:
+        RunError: a network that cannot be explained.
+    """
+    parts = contributions_of(study, model.parameters, units, model.forest)
+    names = [one.name for one in study.features] or [study.rows.column if study.rows else ""]
+    order = np.argsort(-np.abs(parts), axis=1, kind="stable")
+    values = np.take_along_axis(units.values.T, order, axis=1).ravel()
+    return pa.table(
+        {
+            "row": np.repeat(np.arange(len(units), dtype=np.int64), len(names)),
+            "feature": pa.array(np.array(names, np.object_)[order.ravel()], pa.string()),
+            "value": pa.array(values, pa.float32(), from_pandas=True),
+            "contribution": np.take_along_axis(parts, order, axis=1).ravel(),
+        }
+    )
 
 
 def measured(study: Study, table: pa.Table) -> Metrics | None:

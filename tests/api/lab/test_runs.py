@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests.api.lab.test_studies import given, table
@@ -256,3 +257,50 @@ def test_a_notebook_has_one_bar_that_goes_at_the_end(monkeypatch: pytest.MonkeyP
     with shown(None) as said:
         said("<b>", 1, 4)
     assert pages == ['<progress value="1" max="4"></progress> &lt;b&gt;', ""]
+
+
+# -- the model --------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_what_the_run_measured(
+    study: fieldfare.Study, found: fieldfare.Result
+) -> None:
+    """On records held out by hand, in whatever form and order, with a label or without."""
+    other = table(7)
+    run = fieldfare.simulate(
+        study, table(), institutions=3, holdout=other, baselines=("alone",), progress=False
+    )
+    chance = run.predict(other)
+    assert chance.shape == (len(other),)
+    [measured] = run._found.scores()["federated"]
+    assert sorted(chance.tolist()) == sorted(measured.probabilities.tolist())
+    backwards = other.take(list(range(len(other)))[::-1])
+    assert run.predict(backwards.drop_columns(["fraud"])).tolist() == chance[::-1].tolist()
+    assert run.predict(other.slice(0, 0)).shape == (0,)
+    own = run.predict(other, model="alone", institution="institution-2")
+    assert own.tolist() != chance.tolist()
+
+
+def test_reasons_add_up_to_the_prediction(found: fieldfare.Result) -> None:
+    rows = found.explain(table(3)).to_pandas()
+    odds = found.predict(table(3))
+    sums = rows.groupby("row").contribution.sum().to_numpy()
+    rest = np.log(odds / (1 - odds)) - sums
+    assert rows.columns.tolist() == ["row", "feature", "value", "contribution"]
+    assert np.ptp(rest) < 1e-6 < np.ptp(sums)
+    assert set(rows.feature) == {*found.study.features}
+    strength = rows.contribution.abs().groupby(rows.row)
+    assert strength.apply(lambda part: part.is_monotonic_decreasing).all()
+    amounts = rows[rows.feature == "amount"].sort_values("row").value.to_numpy()
+    assert amounts.tolist() == table(3)["amount"].to_numpy().astype(np.float32).tolist()
+
+
+def test_a_model_that_is_not_there_is_named(found: fieldfare.Result) -> None:
+    with pytest.raises(fieldfare.UsageError, match=r"one of federated, .*found best of all"):
+        found.predict(table(), model="best")
+    with pytest.raises(fieldfare.UsageError, match="found federated of bank"):
+        found.explain(table(), institution="bank")
+    with pytest.raises(fieldfare.UsageError, match="data: expected one frame, found frames by"):
+        found.predict({"a": table(), "b": table()})
+    with pytest.raises(fieldfare.RecordsError, match="expected column amount, found none"):
+        found.predict(table().drop_columns(["amount"]))
