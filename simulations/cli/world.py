@@ -18,7 +18,7 @@ from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
 from fieldfare.simulations.federation.simulate import make_folder
 from fieldfare.simulations.published import public_start as starts
 from fieldfare.simulations.world.habits import MOST_MONTHS
-from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.simulations.world.institutions import WorldFederation, equal_banks, load_institutions
 from fieldfare.simulations.world.making import (
     DEFAULT_PREVALENCE,
     DEFAULT_VERSION,
@@ -90,6 +90,10 @@ def world_make_command(
         typer.Option(metavar="FILE", help="TOML; instead of those of --federation."),
     ] = None,
     federation: Whose = WorldFederation.FIVE,
+    banks: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="So many banks of one size, instead of a federation's."),
+    ] = None,
     prevalence: Prevalence = DEFAULT_PREVALENCE,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all chance.")] = 0,
     version: Version = DEFAULT_VERSION,
@@ -100,12 +104,16 @@ def world_make_command(
 
     One folder for each institution, and the truth apart. The same options give the same bytes.
     """
+    if banks is not None and institutions is not None:
+        raise UsageError("expected --banks or --institutions, found both: leave one out")
     plan = WorldPlan.of(
         people=people,
         months=months,
         seed=seed,
         prevalence=prevalence,
-        institutions=load_institutions(institutions, federation),
+        institutions=load_institutions(institutions, federation)
+        if banks is None
+        else equal_banks(banks),
         version=version,
     )
     found = write_world(plan, out)

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.scenarios import ROLES
@@ -27,6 +28,8 @@ LACKABLE: Final = (
     "branch_items",
 )
 """Columns that an institution may not record."""
+
+MOST_BANKS: Final = 1000
 
 # A folder's name, and `truth` is taken: `Institutions` refuses it.
 Name = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -96,6 +99,22 @@ _SHIPPED: Final = {
     WorldFederation.FIVE: "institutions.toml",
     WorldFederation.TWELVE: "twelve-institutions.toml",
 }
+
+
+def equal_banks(count: int) -> Institutions:
+    """Return so many banks of one size, `bank-01` first, and the five banks' other institutions.
+
+    They record everything, attract everybody alike, and learn late of a quarter of their cases.
+    Each person has one of them, so that what is promised to a customer is promised to a person.
+
+    Raises:
+        UsageError: no bank, or more than there can be.
+    """
+    if not 1 <= count <= MOST_BANKS:
+        raise UsageError(f"expected 1 to {MOST_BANKS} banks, found {count}")
+    banks = [WorldInstitution(name=f"bank-{one:02d}", kind="bank") for one in range(1, count + 1)]
+    others = load_institutions().of("remittance", "ngo", "hotline")
+    return Institutions(institution=(*banks, *others), at_two_banks=0.0)
 
 
 def load_institutions(

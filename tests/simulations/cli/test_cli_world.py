@@ -40,9 +40,25 @@ def test_other_institutions_may_be_named(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"one", "truth", "world.json"}
 
 
+def test_as_many_equal_banks_as_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "w"
+    assert run([*SMALL, "--banks", "3", "--out", str(out), "--quiet"]) == 0
+    told = json.loads((out / "world.json").read_text("utf-8"))["institutions"]
+    sizes = {one["name"]: one["customers"] for one in told if one["kind"] == "bank"}
+    assert sorted(sizes) == ["bank-01", "bank-02", "bank-03"]
+    assert sizes["bank-01"] == pytest.approx(sizes["bank-03"], rel=0.2)
+    people = json.loads((out / "world.json").read_text("utf-8"))["asked"]["people"]
+    assert sum(sizes.values()) == people
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(["--people", "20"], "people"), (["--institutions", "nowhere.toml"], "nowhere.toml")],
+    [
+        (["--people", "20"], "people"),
+        (["--institutions", "nowhere.toml"], "nowhere.toml"),
+        (["--banks", "0"], "1 to 1000 banks"),
+        (["--banks", "3", "--institutions", "mine.toml"], "found both"),
+    ],
 )
 def test_what_cannot_be_made_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], said: str

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.shared.errors import StudyError
-from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.shared.errors import StudyError, UsageError
+from fieldfare.simulations.world.institutions import (
+    WorldFederation,
+    equal_banks,
+    load_institutions,
+)
 
 
 def test_the_world_has_five_banks_a_remittance_firm_two_ngos_and_a_hotline() -> None:
@@ -54,3 +58,19 @@ def test_twelve_banks_share_more_people_than_five() -> None:
     assert len(twelve.of("bank")) == 12
     assert len({(tuple(sorted(b.lacks)), b.unseen) for b in twelve.of("bank")}) == 12
     assert (five.at_two_banks, twelve.at_two_banks) == (0.08, 0.22)
+
+
+def test_equal_banks_are_as_many_as_asked_for_and_attract_everybody_alike() -> None:
+    found = equal_banks(30)
+    banks = found.of("bank")
+    assert [banks[0].name, banks[-1].name, len(banks)] == ["bank-01", "bank-30", 30]
+    alike = {one.model_copy(update={"name": "any"}).model_dump_json() for one in banks}
+    assert len(alike) == 1
+    assert (banks[0].lacks, banks[0].seen, found.at_two_banks) == ({}, 0.25, 0.0)
+    assert found.of("ngo", "hotline") == load_institutions().of("ngo", "hotline")
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_no_bank_and_too_many_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match=f"expected 1 to 1000 banks, found {count}"):
+        equal_banks(count)
