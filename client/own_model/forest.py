@@ -1,4 +1,4 @@
-"""Boosted trees as plain numbers: grown by scikit-learn, scored, kept and explained here.
+"""Trees as plain numbers, boosted or averaged: grown by scikit-learn; scored and kept here.
 
 A tree asks of a feature's position whether it is at most a threshold, from the root to a leaf.
 Trees are copied out of scikit-learn once, compared with it, and kept as numbers (never a pickle):
@@ -116,13 +116,50 @@ class Forest:
             tuple(_copied(stage[0].nodes) for stage in grown._predictors),  # noqa: SLF001
         )
         with threadpool_limits(1):
-            theirs = grown.decision_function(data.positions.T.astype(np.float64))
-        if not np.allclose(found.scores(data), theirs, rtol=0.0, atol=CLOSE):
+            return found.compared(grown.decision_function(data.positions.T.astype(float)), data)
+
+    @classmethod
+    def averaged(cls, grown: Any, data: EncodedUnits) -> Self:
+        """Copy the trees out of a fitted RandomForestClassifier of two classes.
+
+        What it scores are shares of cases, no log-odds: `along` makes them so.
+
+        Args:
+            grown: the classifier.
+            data: units to compare on.
+
+        Raises:
+            UsageError: the copy does not score as the original: another scikit-learn.
+        """
+        trees = [_plain(one.tree_) for one in grown.estimators_]
+        found = cls(0.0, tuple(trees)).times(1 / len(trees))
+        return found.compared(grown.predict_proba(data.positions.T.astype(float))[:, 1], data)
+
+    def compared(self, theirs: Vector, data: EncodedUnits) -> Self:
+        """Return the same trees, if they score units as float64 (units,) says.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if not np.allclose(self.scores(data), theirs, rtol=0.0, atol=CLOSE):
             raise UsageError(
                 "expected trees that score as scikit-learn's own, found others: install a version "
                 "that pyproject.toml names"
             )
-        return found
+        return self
+
+    def along(self, base: float, slope: float) -> Self:
+        """Return the same with scores times `slope`, plus `base`."""
+        made = self.times(slope)
+        return replace(made, base=made.base + base)
+
+    def plus(self, other: Self | None) -> Self:
+        """Return the trees of both, whose scores add up."""
+        return (
+            self
+            if other is None
+            else replace(self, base=self.base + other.base, trees=self.trees + other.trees)
+        )
 
     def first(self, rounds: int) -> Self:
         """Return the same without the trees after `rounds`."""
@@ -145,6 +182,18 @@ class Forest:
                 part += tree.values.take(tree.leaves(chunk))
             parts.append(part)
         return np.concatenate(parts)
+
+
+def _plain(tree: Any) -> Tree:
+    """Copy the arrays of one of scikit-learn's decision trees; values are shares of cases."""
+    leaf, counts = tree.children_left < 0, tree.value[:, 0, :]
+    left, right = (np.where(leaf, 0, side) for side in (tree.children_left, tree.children_right))
+    limits = np.floor(np.clip(tree.threshold, 0, MOST_POSITION))
+    return Tree(
+        np.where(leaf, LEAF, tree.feature).astype(np.int64),
+        np.where(leaf, 0, limits).astype(np.int64), left.astype(np.int64), right.astype(np.int64),
+        counts[:, 1] / counts.sum(axis=1),
+    )  # fmt: skip
 
 
 def _copied(nodes: Any) -> Tree:

@@ -15,11 +15,18 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import csr_array, hstack, vstack
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.client.own_model.forest import Forest
-from fieldfare.client.own_model.own_grid import Grid, Labels, Vector, log_losses, own_log_odds
+from fieldfare.client.own_model.own_grid import (
+    ChosenModel,
+    Grid,
+    Labels,
+    Vector,
+    log_losses,
+    own_log_odds,
+)
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import WEIGHT_STEPS, Basis, EncodedUnits
 from fieldfare.shared.features.rows import ROW_STEPS
@@ -207,7 +214,7 @@ def _residuals(scores: Vector, labels: Labels) -> Vector:
 
 @dataclass(frozen=True, eq=False)
 class TreeFits:
-    """Fits of scikit-learn's HistGradientBoosting on positions."""
+    """Fits of scikit-learn's boosting and random forest on positions."""
 
     study: Study
     grid: Grid
@@ -215,13 +222,29 @@ class TreeFits:
 
     def own(self, data: EncodedUnits) -> list[SumModel]:
         """Grow trees at every number of leaves, and cut them after every number of rounds."""
-        model, nothing = model_for(self.study), self.start.copy()
-        nothing[: model.vectors.entries] = 0.0
         return [
-            SumModel(model, nothing, forest.first(rounds))
+            self._beside(forest.first(rounds))
             for forest in map(partial(self._grown, data), self.grid.boosting.leaves)
             for rounds in self.grid.boosting.rounds
         ]
+
+    def averaged(self, data: EncodedUnits) -> list[SumModel]:
+        """Grow a random forest; its scores are shares of cases."""
+        terms = self.grid.forest
+        grown = RandomForestClassifier(
+            terms.trees,
+            min_samples_leaf=terms.least_in_leaf,
+            max_leaf_nodes=terms.leaves,
+            max_samples=min(len(data), terms.draws),
+            random_state=self.grid.seed,
+        )
+        grown.fit(data.positions.T.astype(np.float32), data.labels)
+        return [self._beside(Forest.averaged(grown, data))]
+
+    def _beside(self, forest: Forest) -> SumModel:
+        nothing = self.start.copy()
+        nothing[: model_for(self.study).vectors.entries] = 0.0
+        return SumModel(model_for(self.study), nothing, forest)
 
     def _grown(self, data: EncodedUnits, leaves: int) -> Forest:
         terms = self.grid.boosting
@@ -237,6 +260,15 @@ class TreeFits:
         with threadpool_limits(1):
             grown.fit(data.positions.T.astype(np.float64), data.labels)
         return Forest.of(grown, data)
+
+
+def in_log_odds(found: ChosenModel[SumModel], labels: Labels) -> ChosenModel[SumModel]:
+    """Return trees that score shares with scores in log-odds: a line fitted out of fold."""
+    mean, spread = float(found.apart.mean()), float(found.apart.std()) or 1.0
+    bias, slope = (weighed((found.apart[:, None] - mean) / spread, labels) / [1.0, spread]).tolist()
+    base, forest = bias - slope * mean, found.fitted.forest
+    fitted = replace(found.fitted, forest=forest and forest.along(base, slope))
+    return ChosenModel(base + slope * found.apart, fitted)
 
 
 def shifted(found: SumModel, by: float) -> SumModel:

@@ -52,6 +52,15 @@ class Boosting(_Section):
     leaves: _Some
 
 
+class RandomForest(_Section):
+    """Settings of the random forest."""
+
+    trees: int
+    least_in_leaf: int
+    draws: int
+    leaves: int
+
+
 class Stack(_Section):
     """When own labels weigh.
 
@@ -71,6 +80,7 @@ class Grid(_Section):
     spreads: Spreads
     warm: WarmStart
     boosting: Boosting
+    forest: RandomForest
     stack: Stack
 
 

@@ -7,8 +7,8 @@ that was worth). The stack is taken whole, with the shared model and without: ch
 and its parts by few labels costs more than it saves (docs/adr/0035).
 
 All parts but the trees have the same parameters, and so has their sum: the stack is one vector of
-parameters and one forest, whose reasons add up exactly (docs/adr/0035). Nothing of it leaves, and
-it costs no privacy.
+parameters and one forest of all trees, whose reasons add up exactly (docs/adr/0035). Nothing of it
+leaves, and it costs no privacy.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from fieldfare.client.own_model.own_fits import (
     SumModel,
     TreeFits,
     check_fits,
+    in_log_odds,
     shifted,
     weighed,
 )
@@ -43,6 +44,7 @@ from fieldfare.shared.study.study import Study
 
 ADDITIVE: Final = "own additive"
 TREES: Final = "own boosting"
+FOREST: Final = "own forest"
 SHARED_PARTS: Final = ("shared", "tuned", "warm")
 
 
@@ -65,7 +67,7 @@ def _collapsed(parts: Mapping[str, ChosenModel[SumModel]], weights: Vector) -> S
     for weight, part in zip(weights[1:].tolist(), fitted, strict=True):
         parameters[:entries] += weight * part.parameters[:entries]
         if part.forest is not None and weight:
-            forest = part.forest.times(weight)
+            forest = part.forest.times(weight).plus(forest)
     return SumModel(model, np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT), forest)
 
 
@@ -81,7 +83,7 @@ class OwnModels:
         shift: what to add to log-odds, where negatives were left out.
         folds: int64 (units,).
         additive: the study's model, regularised.
-        trees: boosting; none of texts and vectors.
+        trees, forest: boosting, and a random forest; none of texts and vectors.
     """
 
     data: EncodedUnits
@@ -89,6 +91,7 @@ class OwnModels:
     folds: NDArray[np.int64]
     additive: ChosenModel[SumModel]
     trees: ChosenModel[SumModel] | None
+    forest: ChosenModel[SumModel] | None
 
     @classmethod
     def of(cls, study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> Self:
@@ -108,14 +111,17 @@ class OwnModels:
         grid = grid or own_grid()
         data, shift = thinned(data, grid)
         folds, sums = folds_of(data.labels, grid), SumFits(study, grid, start)
-        trees = TreeFits(study, grid, start)
-        grown = choose(trees.own, data, folds) if study.rows is None else None
-        return cls(data, shift, folds, choose(sums.own, data, folds), grown)
+        trees, grown, forest = TreeFits(study, grid, start), None, None
+        if study.rows is None:
+            grown = choose(trees.own, data, folds)
+            forest = in_log_odds(choose(trees.averaged, data, folds), data.labels)
+        return cls(data, shift, folds, choose(sums.own, data, folds), grown, forest)
 
     @property
     def parts(self) -> dict[str, ChosenModel[SumModel]]:
         """The models by name."""
-        return {ADDITIVE: self.additive} | ({TREES: self.trees} if self.trees else {})
+        parts = {ADDITIVE: self.additive, TREES: self.trees, FOREST: self.forest}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def best(self) -> SumModel:
         """Return the best that an institution has without anybody else: the own models' stack."""

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from fieldfare.client.own_model.forest import CHUNK_UNITS, Forest, Tree
 from fieldfare.client.scoring.reasons import GRID_BITS, ExactForest, ExactTree
@@ -42,6 +42,35 @@ def test_copied_trees_score_as_scikit_learns_own() -> None:
     assert np.allclose(short.scores(other), theirs(first, other), rtol=0, atol=1e-12)
     twice = forest.times(2.0).scores(other)
     assert np.allclose(twice, 2 * forest.scores(other), rtol=0, atol=1e-12)
+
+
+def averaged(data: EncodedUnits) -> RandomForestClassifier:
+    model = RandomForestClassifier(30, min_samples_leaf=5, random_state=0)
+    return model.fit(data.positions.T.astype(np.float32), data.labels)
+
+
+def test_a_copied_random_forest_scores_the_shares_that_scikit_learn_says() -> None:
+    data, other = units(900, seed=1), units(700, seed=2)
+    model = averaged(data)
+    forest = Forest.averaged(model, data)
+    said = model.predict_proba(other.positions.T.astype(np.float32))[:, 1]
+    assert np.allclose(forest.scores(other), said, rtol=0, atol=1e-12)
+    line = forest.along(-4.0, 9.0).scores(other)
+    assert np.allclose(line, 9 * said - 4, rtol=0, atol=1e-9)
+    model.estimators_.pop()
+    wrong = Forest.averaged(model, data)
+    assert not np.allclose(wrong.scores(other), said, rtol=0, atol=1e-9)
+
+
+def test_two_forests_are_one_whose_scores_add_up() -> None:
+    data, other = units(900, seed=1), units(500, seed=2)
+    one, two = Forest.of(grown(data), data), Forest.averaged(averaged(data), data)
+    both = one.plus(two)
+    assert np.allclose(both.scores(other), one.scores(other) + two.scores(other), atol=1e-12)
+    assert one.plus(None) is one
+    exact = ExactForest.of(both, other.positions)
+    score = exact.base + exact.contributions(other.positions).sum(axis=1)
+    assert np.allclose(score, both.scores(other), rtol=0, atol=60 * 2.0**-GRID_BITS)
 
 
 def test_trees_that_are_not_scikit_learns_are_refused() -> None:

@@ -16,7 +16,10 @@ from tests.support.records.scored import (
 from fieldfare.client.own_model.own_fits import SumFits, weighed
 from fieldfare.client.own_model.own_grid import folds_of, own_grid, own_log_odds, thinned
 from fieldfare.client.own_model.stack import (
+    ADDITIVE,
+    FOREST,
     SHARED_PARTS,
+    TREES,
     OwnModels,
     StackModel,
     at_home,
@@ -93,8 +96,20 @@ def test_own_best_is_no_worse_than_its_parts(tmp_path: Path) -> None:
     train, held, start = data(tmp_path, 900, 1), data(tmp_path, 4000, 2), parameters(STUDY)
     own = OwnModels.of(STUDY, train, start, FAST)
     parts = [precision(part.fitted.scores(held), held) for part in own.parts.values()]
-    assert len(parts) == 2
+    assert list(own.parts) == [ADDITIVE, TREES, FOREST]
     assert precision(own.best().scores(held), held) > max(parts) - 0.005
+
+
+def test_shares_of_a_random_forest_become_log_odds_out_of_fold(tmp_path: Path) -> None:
+    train, held = data(tmp_path, 900, 1), data(tmp_path, 4000, 2)
+    part = OwnModels.of(STUDY, train, parameters(STUDY), FAST).forest
+    assert part is not None
+    rates = 1 / (1 + np.exp(-part.apart))
+    assert rates.sum() == pytest.approx(train.labels.sum(), rel=0.02)
+    scores = part.fitted.scores(held)
+    seen = part.fitted.scores(train)[train.labels == 1].mean()
+    assert seen > part.apart[train.labels == 1].mean() + 0.3  # a unit's own tree remembers it
+    assert (1 / (1 + np.exp(-scores))).mean() == pytest.approx(held.labels.mean(), rel=0.3)
 
 
 @pytest.mark.parametrize("how", ["upside down", "noise"])

@@ -56,7 +56,8 @@ def scored_study(**changes: Any) -> Study:
 def quick_grid() -> Grid:
     """The grid of own models with few trees."""
     boosting = own_grid().boosting.model_copy(update={"rounds": (10, 30), "leaves": (4,)})
-    return own_grid().model_copy(update={"boosting": boosting})
+    forest = own_grid().forest.model_copy(update={"trees": 30})
+    return own_grid().model_copy(update={"boosting": boosting, "forest": forest})
 
 
 def customers(units: int = 300, *, seed: int = 0, name: str = "n") -> dict[str, list[Any]]:
