@@ -18,7 +18,7 @@ from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.federation.in_memory import SimulationOutcome
-from fieldfare.simulations.federation.model_scores import explained
+from fieldfare.simulations.federation.model_scores import explain_scores
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
 from fieldfare.simulations.metrics import chances
 from fieldfare.simulations.report import pictures
@@ -114,7 +114,7 @@ class Result(FigureTable):
             UsageError: no such model, or frames by institution.
             RecordsError: records that do not fit the study.
         """
-        return chances(self._model(model, institution).scores(self._read(data).encoded()))
+        return chances(self._model(model, institution).scores(self._parse(data).encoded()))
 
     @python_words()
     def explain(self, data: Any, *, model: str = "federated", institution: str = "") -> Any:
@@ -134,9 +134,9 @@ class Result(FigureTable):
             RecordsError: as for `predict`.
         """
         one = self._model(model, institution)
-        return explained(self.study.agreed, one, self._read(data))
+        return explain_scores(self.study.agreed, one, self._parse(data))
 
-    def _read(self, data: Any) -> ScorableUnits:
+    def _parse(self, data: Any) -> ScorableUnits:
         tables = tables_of(data)
         if [*tables] != [ALL]:
             raise UsageError("data: expected one frame, found frames by institution; give each")

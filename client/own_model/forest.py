@@ -116,10 +116,10 @@ class Forest:
             tuple(_copied(stage[0].nodes) for stage in grown._predictors),  # noqa: SLF001
         )
         with threadpool_limits(1):
-            return found.compared(grown.decision_function(data.positions.T.astype(float)), data)
+            return found.compare(grown.decision_function(data.positions.T.astype(float)), data)
 
     @classmethod
-    def averaged(cls, grown: Any, data: EncodedUnits) -> Self:
+    def average(cls, grown: Any, data: EncodedUnits) -> Self:
         """Copy the trees out of a fitted RandomForestClassifier of two classes.
 
         What it scores are shares of cases, no log-odds: `along` makes them so.
@@ -133,9 +133,9 @@ class Forest:
         """
         trees = [_plain(one.tree_) for one in grown.estimators_]
         found = cls(0.0, tuple(trees)).times(1 / len(trees))
-        return found.compared(grown.predict_proba(data.positions.T.astype(float))[:, 1], data)
+        return found.compare(grown.predict_proba(data.positions.T.astype(float))[:, 1], data)
 
-    def compared(self, theirs: Vector, data: EncodedUnits) -> Self:
+    def compare(self, theirs: Vector, data: EncodedUnits) -> Self:
         """Return the same trees, if they score units as float64 (units,) says.
 
         Raises:

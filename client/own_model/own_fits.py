@@ -228,7 +228,7 @@ class TreeFits:
             for rounds in self.grid.boosting.rounds
         ]
 
-    def averaged(self, data: EncodedUnits) -> list[SumModel]:
+    def average(self, data: EncodedUnits) -> list[SumModel]:
         """Grow a random forest; its scores are shares of cases."""
         terms = self.grid.forest
         grown = RandomForestClassifier(
@@ -239,7 +239,7 @@ class TreeFits:
             random_state=self.grid.seed,
         )
         grown.fit(data.positions.T.astype(np.float32), data.labels)
-        return [self._beside(Forest.averaged(grown, data))]
+        return [self._beside(Forest.average(grown, data))]
 
     def _beside(self, forest: Forest) -> SumModel:
         nothing = self.start.copy()

@@ -114,7 +114,7 @@ class OwnModels:
         trees, grown, forest = TreeFits(study, grid, start), None, None
         if study.rows is None:
             grown = choose(trees.own, data, folds)
-            forest = in_log_odds(choose(trees.averaged, data, folds), data.labels)
+            forest = in_log_odds(choose(trees.average, data, folds), data.labels)
         return cls(data, shift, folds, choose(sums.own, data, folds), grown, forest)
 
     @property

@@ -80,7 +80,7 @@ def scored_table(study: Study, parameters: NDArray[np.float64], records: Path) -
     )
 
 
-def explained(study: Study, model: SumModel, units: ScorableUnits) -> pa.Table:
+def explain_scores(study: Study, model: SumModel, units: ScorableUnits) -> pa.Table:
     """Take every unit's score apart; the strongest part of a unit first.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Python lines of README and api.md run as they stand, with what `make demo` installs."""
+"""The Python lines of README run as they stand, with what `make demo` installs."""
 
 import re
 import subprocess
@@ -22,18 +22,14 @@ sys.meta_path.insert(0, WithoutPandas())
 LAST: Final = "\nprint(len(found.predict(frame)) == len(frame))\n"
 
 
-def lines_of(page: str) -> str:
-    [first, *_] = BLOCK.findall((ROOT / page).read_text("utf-8"))
+def lines_of_readme() -> str:
+    [first, *_] = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
     return re.sub("^    ", "", first, flags=re.MULTILINE)
-
-
-def test_both_pages_have_the_same_lines() -> None:
-    assert lines_of("README.md") == lines_of("docs/api.md")
 
 
 def test_the_lines_run_without_pandas_and_write_what_they_say(tmp_path: Path) -> None:
     """Fewer people, so that it takes seconds; nothing else is changed."""
-    code = lines_of("README.md")
+    code = lines_of_readme()
     assert code.count("world(6000,") == 1
     code = WITHOUT + code.replace("world(6000,", "world(1500,") + LAST
     done = subprocess.run(

@@ -52,19 +52,19 @@ def averaged(data: EncodedUnits) -> RandomForestClassifier:
 def test_a_copied_random_forest_scores_the_shares_that_scikit_learn_says() -> None:
     data, other = units(900, seed=1), units(700, seed=2)
     model = averaged(data)
-    forest = Forest.averaged(model, data)
+    forest = Forest.average(model, data)
     said = model.predict_proba(other.positions.T.astype(np.float32))[:, 1]
     assert np.allclose(forest.scores(other), said, rtol=0, atol=1e-12)
     line = forest.along(-4.0, 9.0).scores(other)
     assert np.allclose(line, 9 * said - 4, rtol=0, atol=1e-9)
     model.estimators_.pop()
-    wrong = Forest.averaged(model, data)
+    wrong = Forest.average(model, data)
     assert not np.allclose(wrong.scores(other), said, rtol=0, atol=1e-9)
 
 
 def test_two_forests_are_one_whose_scores_add_up() -> None:
     data, other = units(900, seed=1), units(500, seed=2)
-    one, two = Forest.of(grown(data), data), Forest.averaged(averaged(data), data)
+    one, two = Forest.of(grown(data), data), Forest.average(averaged(data), data)
     both = one.plus(two)
     assert np.allclose(both.scores(other), one.scores(other) + two.scores(other), atol=1e-12)
     assert one.plus(None) is one
