@@ -455,10 +455,7 @@ def collect(home: Home, casework: Casework) -> CollectionCounts:
 
 def _collect_acts(home: Home, casework: Casework) -> CollectionCounts:
     console = casework.terms.console
-    with (
-        Journal.open(home.log_folder, clock=utc_now) as journal,
-        casework_store(casework) as store,
-    ):
+    with Journal.open(home.log_folder, clock=utc_now) as journal, casework_store(casework) as store:
         signed, complaints = casework.acts(utc_now(), store.collected() | store.forgotten())
         # A line about no alert stays, but where nobody adds to its file any more.
         ended = (one for one in signed if one.act.alert or one.file != console)

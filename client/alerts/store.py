@@ -15,13 +15,7 @@ from pathlib import Path
 from secrets import SystemRandom
 from typing import Any, BinaryIO, Final
 
-from fieldfare.client.alerts.acts import (
-    CaseAct,
-    CaseActKind,
-    History,
-    in_time,
-    standing,
-)
+from fieldfare.client.alerts.acts import CaseAct, CaseActKind, History, in_time, standing
 from fieldfare.client.alerts.alert import Alert, UnitLabel, label_of, latest
 from fieldfare.client.alerts.feedback import (
     AlertStatus,

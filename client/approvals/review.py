@@ -219,11 +219,7 @@ def review_study(
     tolerance = study.privacy.collusion_tolerance
     unknown = company.unverified(roster, roster.ids, institution, tolerance)
     objected = all_objections(policy, plan, spent)
-    problems = (
-        *roster_problems(study, roster),
-        *unit_problems(study, unit),
-        *map(str, objected),
-    )
+    problems = (*roster_problems(study, roster), *unit_problems(study, unit), *map(str, objected))
     return Review(
         id=study.id,
         name=study.name,
@@ -244,10 +240,7 @@ def review_study(
         problems=problems,
         objections=objected,
         obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
-        cautions=(
-            *company_cautions(company, roster, own=institution, plan=plan),
-            *cautions(plan),
-        ),
+        cautions=(*company_cautions(company, roster, own=institution, plan=plan), *cautions(plan)),
         questions=asked_lines(study),
         moments=moments_line(plan),
         start=start_line(plan),

@@ -7,13 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fieldfare.client.approvals.review import (
-    Column,
-    LeavingSum,
-    Review,
-    RosterRow,
-    StudyCost,
-)
+from fieldfare.client.approvals.review import Column, LeavingSum, Review, RosterRow, StudyCost
 from fieldfare.shared.desk.topics import Line, ReviewTopic, StyledText, Tone
 from fieldfare.shared.pages.words import covers
 from fieldfare.shared.study.comparison import change_line

@@ -34,17 +34,7 @@ MAX_LINE: Final = 32 * 1024  # bytes of a line: every text at its limit, in UTF-
 
 SENTENCES: Final = frozenset({"reason", "rule"})
 TEXTS: Final = frozenset(
-    {
-        "code",
-        "fingerprint",
-        "head",
-        "institution",
-        "kind",
-        "request",
-        "run",
-        "study",
-        "user",
-    }
+    {"code", "fingerprint", "head", "institution", "kind", "request", "run", "study", "user"}
 )
 COUNTS: Final = frozenset(
     {"attempt", "cumulative", "debit", "debited", "epoch", "sequence", "step"}
@@ -177,7 +167,7 @@ def _check_term(key: str, value: object) -> None:
 FORMAT: Final = 1
 ENTRY_TYPE: Final = b"fieldfare.journal.entry.v1"
 _ENTRY_FIELDS: Final = {
-    *("format", "sequence", "time", "event", "actor", "details", "previous", "hash"),
+    *("format", "sequence", "time", "event", "actor", "details", "previous", "hash")
 }
 _LEAST_YEAR: Final = 1970  # four digits, so that a time is written in one way only
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"

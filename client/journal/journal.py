@@ -148,11 +148,7 @@ class Journal:
         """
         with self._database.transaction():
             entry = next_entry(
-                _end(self._database),
-                time=self._clock(),
-                event=event,
-                actor=actor,
-                details=details,
+                _end(self._database), time=self._clock(), event=event, actor=actor, details=details
             )
             self._insert(entry)
         return entry

@@ -15,13 +15,7 @@ from fieldfare.shared.finished_model.card import (
     ReleasedMetrics,
 )
 from fieldfare.shared.finished_model.card_page import STATED
-from fieldfare.shared.pages.words import (
-    decimals,
-    odds_factor,
-    percent,
-    short,
-    signed,
-)
+from fieldfare.shared.pages.words import decimals, odds_factor, percent, short, signed
 from fieldfare.shared.terminal.screen import facts
 from fieldfare.shared.terminal.texts import plain
 

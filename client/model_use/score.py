@@ -34,11 +34,7 @@ from fieldfare.client.records.health import (
 from fieldfare.client.records.settings import tables_of
 from fieldfare.client.records.sources.mapping import load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
-from fieldfare.client.scoring.exclusion import (
-    group_columns,
-    mask_of,
-    members_by_column,
-)
+from fieldfare.client.scoring.exclusion import group_columns, mask_of, members_by_column
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons

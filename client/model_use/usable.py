@@ -14,12 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.alerts.store import scoring_folder
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import (
-    KeptModel,
-    ModelProvenance,
-    find_model,
-    model_provenance,
-)
+from fieldfare.client.home.models import KeptModel, ModelProvenance, find_model, model_provenance
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.institution import Institution
 from fieldfare.client.own_model.forest import MOST_VALUE, Forest, Tree

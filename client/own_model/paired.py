@@ -133,11 +133,7 @@ def _kept(column: Vector) -> tuple[float, ...]:
 
 
 def resampled(
-    labels: Labels,
-    scores: list[Vector],
-    budget: float,
-    generator: np.random.Generator,
-    count: int,
+    labels: Labels, scores: list[Vector], budget: float, generator: np.random.Generator, count: int
 ) -> NDArray[np.float64]:
     """Measure models on the units, and on `count` resamples that are the same for all.
 

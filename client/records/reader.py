@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedReader
 from fieldfare.client.records.encoding.columns import TRAINING, Columns, RecordsUse, told_by
-from fieldfare.client.records.encoding.encoding import (
-    UNLABELLED,
-    Encoder,
-    few_texts_of,
-    texts_of,
-)
+from fieldfare.client.records.encoding.encoding import UNLABELLED, Encoder, few_texts_of, texts_of
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.encoding.rows import row_reader
 from fieldfare.client.records.encoding.units import Texts

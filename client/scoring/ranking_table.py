@@ -191,11 +191,7 @@ class AlertTable:
         return self.batch(rows, most=most, most_counter=most_counter)
 
     def batch(
-        self,
-        rows: NDArray[np.int64],
-        *,
-        most: int = MOST_REASONS,
-        most_counter: int = MOST_COUNTER,
+        self, rows: NDArray[np.int64], *, most: int = MOST_REASONS, most_counter: int = MOST_COUNTER
     ) -> Any:
         """Return one record batch of some units.
 

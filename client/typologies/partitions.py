@@ -124,12 +124,7 @@ class CustomerParts:
     tables: dict[str, LoadedTable]
 
     def extracts(
-        self,
-        room: Room,
-        as_of: date,
-        lacking: Collection[str] = (),
-        *,
-        banks: tuple[str, ...] = (),
+        self, room: Room, as_of: date, lacking: Collection[str] = (), *, banks: tuple[str, ...] = ()
     ) -> Iterator[Extract]:
         """Prepare part after part; one with more entries than fit is cut again by customer."""
         for part in range(self.count):

@@ -51,10 +51,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import PICOMU2, SIDES, Plan, ReleaseTerms, plan_for
 from fieldfare.simulations.attacks.audited_record import AuditedRecord
 from fieldfare.simulations.attacks.canary_study import BANKS, DELTA, AuditForm, Canaries, Design
-from fieldfare.simulations.attacks.canary_vectors import (
-    CanaryVectors,
-    OwnArithmetic,
-)
+from fieldfare.simulations.attacks.canary_vectors import CanaryVectors, OwnArithmetic
 from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.noise_audit import WatchedSums
 from fieldfare.simulations.federation.population import load_population, prepared_sums

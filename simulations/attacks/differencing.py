@@ -37,12 +37,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
-from fieldfare.shared.protocol.messages import (
-    ReleaseKind,
-    Request,
-    open_envelope,
-    sign_envelope,
-)
+from fieldfare.shared.protocol.messages import ReleaseKind, Request, open_envelope, sign_envelope
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.ring import WordBits, centre

@@ -45,17 +45,9 @@ from fieldfare.simulations.attacks.canary_study import BANKS, AuditForm, Canarie
 from fieldfare.simulations.attacks.canary_vectors import CanaryVectors, OwnArithmetic
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise, with_defect
 from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
-from fieldfare.simulations.federation.federation import (
-    LocalFederation,
-    noise_source,
-)
+from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 from fieldfare.simulations.federation.grid import InProcessGrid
-from fieldfare.simulations.federation.noise_audit import (
-    LEVEL,
-    KindNoise,
-    NoiseTally,
-    WatchedSums,
-)
+from fieldfare.simulations.federation.noise_audit import LEVEL, KindNoise, NoiseTally, WatchedSums
 from fieldfare.simulations.federation.population import load_population, prepared_sums
 
 LOST: Final = "bank-c"  # its first answer gets lost
@@ -109,10 +101,7 @@ class DoorDesign:
         content = self.drawn(form).study.model_dump(mode="json", exclude_none=True)
         content["privacy"] |= {"spare_releases": self.runs(form)}
         content["evaluation"] |= {"spare_releases": self.runs(form) - 1}
-        content["aggregation"] = {
-            "participants": "any",
-            "deadline_seconds": DEADLINE,
-        }
+        content["aggregation"] = {"participants": "any", "deadline_seconds": DEADLINE}
         return Study.model_validate(content)
 
     def federations(self, form: AuditForm) -> int:

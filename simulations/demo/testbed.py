@@ -76,11 +76,7 @@ def free_ports(count: int) -> list[int]:
 def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     """Run a command as people do, and return its output."""
     return subprocess.run(  # noqa: S603 -- our own
-        [COMMAND, *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+        [COMMAND, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
 
 

@@ -182,7 +182,7 @@ class LocalFederation:
                 else sources[name]
             )
             self.custodians[name] = Custodian(party, self.ledgers[name], noise)
-            self.custodians[name].accept(offer, partial(_given, sums[name]))
+            self.custodians[name].accept(offer, partial(_give_sums, sums[name]))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -273,6 +273,6 @@ def holdout_key(seed: int) -> bytes:
     return hashlib.blake2b(seed.to_bytes(8), person=b"fieldfare-hold").digest()
 
 
-def _given(sums: StudySums, study: Study) -> StudySums:
+def _give_sums(sums: StudySums, study: Study) -> StudySums:
     del study  # the custodian checks that the sums are this study's
     return sums

@@ -234,12 +234,7 @@ def case_table(rng: np.random.Generator, cases: Cases, rows: IntArray, name: str
     return pa.table(columns, schema=arrow_schema(CaseSummary))
 
 
-def signal_table(
-    rng: np.random.Generator,
-    signals: Signals,
-    rows: IntArray,
-    salt: int,
-) -> Any:
+def signal_table(rng: np.random.Generator, signals: Signals, rows: IntArray, salt: int) -> Any:
     """Return one hotline's contacts as canonical records; its own word for a case, if any.
 
     A hotline's `case_id` groups its own contacts; that it is an NGO's case is latent.

@@ -115,10 +115,7 @@ class Customers:
 
 
 def draw_customers(
-    rng: np.random.Generator,
-    holders: Sequence[WorldInstitution],
-    people: int,
-    at_two_banks: float,
+    rng: np.random.Generator, holders: Sequence[WorldInstitution], people: int, at_two_banks: float
 ) -> Customers:
     """Deal people to banks, lives to people, and some people to a second institution.
 
@@ -179,11 +176,7 @@ def _personas(
 
 
 def _second_banks(
-    rng: np.random.Generator,
-    persona: IntArray,
-    bank: IntArray,
-    banks: Sequence[int],
-    share: float,
+    rng: np.random.Generator, persona: IntArray, bank: IntArray, banks: Sequence[int], share: float
 ) -> tuple[IntArray, IntArray]:
     """Return who banks at a second bank as well, and where."""
     personal = np.array([not p.business for p in PERSONAS])[persona]

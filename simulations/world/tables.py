@@ -115,11 +115,7 @@ def customer_ids(books: Books, rows: npt.NDArray[np.int64]) -> Any:
 
 
 def transactions(
-    rng: np.random.Generator,
-    lines: Lines,
-    customers: Customers,
-    books: Books,
-    first: int,
+    rng: np.random.Generator, lines: Lines, customers: Customers, books: Books, first: int
 ) -> Any:
     """Return lines as a table of canonical transactions, without the institution's gaps.
 

@@ -17,12 +17,7 @@ from fieldfare.client.records.encoding.problems import INFINITE, NO_NUMBER, Effe
 from fieldfare.client.records.encoding.units import Texts
 from fieldfare.client.records.encoding.values import LabelRule, LevelCodes
 from fieldfare.client.records.sources.sql import DATE_FUTURE, DATE_NONE
-from fieldfare.shared.features.basis import (
-    Positions,
-    encode_by,
-    encode_categorical,
-    encode_numeric,
-)
+from fieldfare.shared.features.basis import Positions, encode_by, encode_categorical, encode_numeric
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature
 
 CLAMPED, MISSING, OTHER = range(3)  # rows of the tally

@@ -19,13 +19,7 @@ from adbc_driver_manager import Error as AdbcError
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.databases import Rows
-from fieldfare.client.records.sources.engine import (
-    Feed,
-    Source,
-    arriving_feed,
-    connect,
-    different,
-)
+from fieldfare.client.records.sources.engine import Feed, Source, arriving_feed, connect, different
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.client.records.sources.table_pages import (
