@@ -163,7 +163,7 @@ class SuperlinkApp:
         Flower asks the same once more, after it has read the body.
         """
         pem = signer_of(headers, datetime.now(UTC))
-        return pem in self._view.names(pem)
+        return pem is not None and pem in self._view.names(pem)
 
 
 def _faults() -> tuple[type[Exception], ...]:
@@ -447,11 +447,8 @@ class ControlClient:
         """Return how a run stands; one that is not known any more has failed."""
         with self._translated():
             try:
-                found = (
-                    self._client.ListRuns(control_pb2.ListRunsRequest(run_id=run))
-                    .run_dict[run]
-                    .status
-                )
+                request = control_pb2.ListRunsRequest(run_id=run)
+                found = self._client.ListRuns(request).run_dict[run].status
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != HTTPStatus.NOT_FOUND:
                     raise

@@ -20,6 +20,7 @@ from fieldfare.server.superlink.node_keys import (
     signer_of,
     spki_of,
 )
+from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.server.superlink.superlink import SuperlinkApp
 from fieldfare.shared.errors import RunError, UsageError
 
@@ -112,6 +113,15 @@ def test_a_node_is_named_from_its_first_call_on(tmp_path: Path) -> None:
     stale = signed((datetime.now(UTC) - timedelta(seconds=FRESH_SECONDS)).isoformat())
     assert app.name_of(stale) is None
     assert app.name_of(headers) == "bank-a"
+
+
+def test_a_caller_without_a_signature_costs_no_read(tmp_path: Path) -> None:
+    """A stranger had all nodes read, call after call; of the folder here every read fails."""
+    app = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
+    app._view = SuperlinkView(tmp_path, lambda: NOW)
+    assert not app.vouched([])
+    with pytest.raises(RunError, match="look again"):
+        app.vouched(signed(datetime.now(UTC).isoformat()))
 
 
 def test_names_are_read_and_nothing_is_written(tmp_path: Path) -> None:
