@@ -118,9 +118,7 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     Raises:
         ProtocolError: out of range: masks did not cancel, or somebody poisoned the sum.
     """
-    integers = centre(total, terms.word_bits)
-    # Exact below 2^53 grid steps; on the finer grid of whitened steps rounded, everywhere alike.
-    values = np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits)
+    values = decode_words(total, terms)
     largest = terms.largest_sum(participants)
     if terms.cost and bool((np.abs(values) > largest).any()):
         raise ProtocolError(
@@ -128,6 +126,21 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
             "an institution poisoned the sum"
         )
     return values
+
+
+def decode_words(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
+    """Decode words as centred integers in units of gamma, whatever their range.
+
+    Args:
+        total: uint64 (entries,), as `add_words` returns it.
+        terms: ring and grid.
+
+    Returns:
+        float64 (entries,), in the sum's own unit.
+    """
+    integers = centre(total, terms.word_bits)
+    # Exact below 2^53 grid steps; on the finer grid of whitened steps rounded, everywhere alike.
+    return np.asarray(np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits))
 
 
 def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> TrainingState:

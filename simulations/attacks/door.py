@@ -37,8 +37,7 @@ from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
-from fieldfare.shared.ring import centre
-from fieldfare.shared.run.replay import add_words, initial_state
+from fieldfare.shared.run.replay import add_words, decode_words, initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.audited_record import AuditedRecord
 from fieldfare.simulations.attacks.canary_study import BANKS, AuditForm, Canaries, Design
@@ -138,8 +137,7 @@ class FirstAttempt:
         vectors, seeds = [*self.vectors.values()], [self.seeds[node] for node in self.vectors]
         words = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
         # Without a range: the run goes on without the lost member, whose part may be beyond any.
-        integers = centre(words, terms.word_bits).astype(np.float64)
-        return np.asarray(np.ldexp(integers, -terms.vectors.gamma_bits), dtype=np.float64)
+        return decode_words(words, terms)
 
     def _saw(self, message: Message) -> None:
         metadata = message.metadata
