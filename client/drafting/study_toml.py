@@ -13,7 +13,6 @@ from fieldfare.shared.features.features import CategoricalFeature, Feature, Nume
 from fieldfare.shared.joining.settings import OF_TRAINING, Band
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import PROHIBITED_BY_DEFAULT
-from fieldfare.shared.study.training_section import TrainingSection
 from fieldfare.shared.terminal.texts import one_line
 
 ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
@@ -206,10 +205,8 @@ def _add_fitting(draft: Draft, document: tomlkit.TOMLDocument, privacy: Table) -
         f"{draft.strength:.2g} (docs/guides/which-epsilon.md).\nWhere units, prevalence or epsilon "
         "change, `fieldfare study plan` says what fits then.",
     )
-    usual = TrainingSection()
-    for name in OF_TRAINING:
-        if name in ("steps", "learning_rate") or getattr(fitting, name) != getattr(usual, name):
-            training[name] = getattr(fitting, name)
+    # The rate and steps always; of the betas what differs from a study that says nothing.
+    training.update(fitting.model_dump(include=set(OF_TRAINING), exclude_defaults=True))
     document["training"] = training
     if fitting.coordinates is not None:
         document["geometry"] = {"kind": fitting.coordinates}

@@ -15,9 +15,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from fieldfare.shared.study.geometry_section import Coordinates
+from fieldfare.shared.study.training_section import TrainingSection
 
 OF_TRAINING: Final = ("steps", "learning_rate", "beta1", "beta2")  # of a study and of a band
 _ROOM: Final = "fieldfare.shared.joining"
+_USUAL: Final = TrainingSection()
 
 
 class Band(BaseModel):
@@ -39,8 +41,8 @@ class Band(BaseModel):
     clipping_norm: float
     steps: int
     learning_rate: float
-    beta1: float = 0.9
-    beta2: float = 0.99
+    beta1: float = _USUAL.beta1
+    beta2: float = _USUAL.beta2
 
     @property
     def changes(self) -> dict[str, Any]:
