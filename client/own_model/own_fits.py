@@ -242,9 +242,9 @@ class TreeFits:
         return [self._beside(Forest.average(grown, data))]
 
     def _beside(self, forest: Forest) -> SumModel:
-        nothing = self.start.copy()
-        nothing[: model_for(self.study).vectors.entries] = 0.0
-        return SumModel(model_for(self.study), nothing, forest)
+        model, nothing = model_for(self.study), self.start.copy()
+        nothing[: model.vectors.entries] = 0.0
+        return SumModel(model, nothing, forest)
 
     def _grown(self, data: EncodedUnits, leaves: int) -> Forest:
         terms = self.grid.boosting

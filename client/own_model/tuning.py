@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fieldfare.client.own_model.forest import Forest
-from fieldfare.client.own_model.own_grid import own_grid, own_log_odds
+from fieldfare.client.own_model.own_grid import own_grid
 from fieldfare.client.own_model.stack import OwnModels, at_home, is_stackable
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -254,7 +254,8 @@ def own_only(study: Study, data: EncodedUnits) -> Vector:
     check_labels(data.labels)
     plan, model = plan_for(study.stepwise), model_for(study.stepwise)
     sums, ratio = model.prepare(data), plan.study.training_units / len(data)
-    state = TrainingState.start(model.initial(own_log_odds(data.labels)))
+    share = float(data.labels.mean())
+    state = TrainingState.start(model.initial(float(np.log(share / (1 - share)))))
     for _ in range(plan.study.training.steps):
         state = next_state(plan, state, sums.plain_gradient(state.parameters) * ratio)
     return state.model
