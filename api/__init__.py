@@ -30,26 +30,51 @@ if TYPE_CHECKING:
     from fieldfare.shared.errors import FieldfareError, RecordsError, StudyError, UsageError
 
 __all__ = [
-    "Answers", "Attack", "Audit", "FieldfareError", "Plot", "RecordsError", "Result", "Study",
-    "StudyError", "SweepResult", "UsageError", "World", "__version__", "ask", "attacks", "audit",
-    "simulate", "sweep", "world",
-]  # fmt: skip
+    "Answers",
+    "Attack",
+    "Audit",
+    "FieldfareError",
+    "Plot",
+    "RecordsError",
+    "Result",
+    "Study",
+    "StudyError",
+    "SweepResult",
+    "UsageError",
+    "World",
+    "__version__",
+    "ask",
+    "attacks",
+    "audit",
+    "simulate",
+    "sweep",
+    "world",
+]
 
 __version__: Final = "0.1.0"  # the one place: pyproject.toml reads it here
 
 _WHERE: Final = MappingProxyType(
     {
-        "Answers": "lab.answers:Answers", "Attack": "lab.attacks:Attack",
-        "Audit": "lab.audits:Audit", "FieldfareError": "shared.errors:FieldfareError",
-        "Plot": "lab.plots:Plot", "RecordsError": "shared.errors:RecordsError",
-        "Result": "lab.results:Result", "Study": "lab.studies:LabStudy",
-        "StudyError": "shared.errors:StudyError", "SweepResult": "lab.sweeps:SweepResult",
-        "UsageError": "shared.errors:UsageError", "World": "lab.worlds:World",
-        "ask": "lab.running:ask", "attacks": "lab:attacks", "audit": "lab.audits:audit",
-        "simulate": "lab.running:simulate", "sweep": "lab.sweeps:sweep",
+        "Answers": "lab.answers:Answers",
+        "Attack": "lab.attacks:Attack",
+        "Audit": "lab.audits:Audit",
+        "FieldfareError": "shared.errors:FieldfareError",
+        "Plot": "lab.plots:Plot",
+        "RecordsError": "shared.errors:RecordsError",
+        "Result": "lab.results:Result",
+        "Study": "lab.studies:LabStudy",
+        "StudyError": "shared.errors:StudyError",
+        "SweepResult": "lab.sweeps:SweepResult",
+        "UsageError": "shared.errors:UsageError",
+        "World": "lab.worlds:World",
+        "ask": "lab.running:ask",
+        "attacks": "lab:attacks",
+        "audit": "lab.audits:audit",
+        "simulate": "lab.running:simulate",
+        "sweep": "lab.sweeps:sweep",
         "world": "lab.worlds:world",
     }
-)  # fmt: skip
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,18 +18,32 @@ if TYPE_CHECKING:
     from fieldfare.client.records.spool import Spool
 
 __all__ = [
-    "ColumnMapping", "LoadCounts", "LoadedRecords", "RecordsSource", "Spool", "holdout_mask",
-    "load_mapping", "read_records", "read_sources", "split_name",
-]  # fmt: skip
+    "ColumnMapping",
+    "LoadCounts",
+    "LoadedRecords",
+    "RecordsSource",
+    "Spool",
+    "holdout_mask",
+    "load_mapping",
+    "read_records",
+    "read_sources",
+    "split_name",
+]
 
 _WHERE: Final = MappingProxyType(
     {
-        "ColumnMapping": "sources.mapping", "LoadCounts": "load", "LoadedRecords": "load",
-        "RecordsSource": "settings", "Spool": "spool", "holdout_mask": "encoding.holdout",
-        "split_name": "encoding.holdout", "load_mapping": "sources.mapping",
-        "read_records": "load", "read_sources": "load",
+        "ColumnMapping": "sources.mapping",
+        "LoadCounts": "load",
+        "LoadedRecords": "load",
+        "RecordsSource": "settings",
+        "Spool": "spool",
+        "holdout_mask": "encoding.holdout",
+        "split_name": "encoding.holdout",
+        "load_mapping": "sources.mapping",
+        "read_records": "load",
+        "read_sources": "load",
     }
-)  # fmt: skip
+)
 
 
 def __getattr__(name: str) -> Any:
