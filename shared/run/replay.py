@@ -118,8 +118,7 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     Raises:
         ProtocolError: out of range: masks did not cancel, or somebody poisoned the sum.
     """
-    values = decode_words(total, terms)
-    largest = terms.largest_sum(participants)
+    values, largest = decode_words(total, terms), terms.largest_sum(participants)
     if terms.cost and bool((np.abs(values) > largest).any()):
         raise ProtocolError(
             f"expected a sum within {largest:.4g}, found one out of range: masks did not cancel or "
@@ -129,15 +128,7 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
 
 
 def decode_words(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
-    """Decode words as centred integers in units of gamma, whatever their range.
-
-    Args:
-        total: uint64 (entries,), as `add_words` returns it.
-        terms: ring and grid.
-
-    Returns:
-        float64 (entries,), in the sum's own unit.
-    """
+    """Decode uint64 (entries,) words as float64 of the sum's own unit, whatever their range."""
     integers = centre(total, terms.word_bits)
     # Exact below 2^53 grid steps; on the finer grid of whitened steps rounded, everywhere alike.
     return np.asarray(np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits))
