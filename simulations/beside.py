@@ -47,16 +47,33 @@ class SideProcess:
             each: its arguments; what takes longest should stand first.
             said: told the place of each before it is computed here or waited for.
         """
-        pool, found = self._pool, []
+        return self.begin_each(function, each)(said)
+
+    def begin_each(
+        self, function: Callable[..., T], each: Sequence[tuple[Any, ...]]
+    ) -> Callable[[Callable[[int], None]], list[T]]:
+        """Begin beside, with the last ones; what gives the results computes the others here.
+
+        Args:
+            function: of the arguments alone.
+            each: its arguments.
+        """
+        pool = self._pool
         packed = _packed(function) if pool else b""
         begun = (
             [pool.submit(_called, packed, _packed(one)) for one in reversed(each)] if pool else []
         )
-        for place, one in enumerate(each):
-            said(place)
-            mine = not begun or _taken_back(begun[-1 - place])
-            found.append(function(*one) if mine else begun[-1 - place].result())
-        return found
+
+        def gathered(said: Callable[[int], None]) -> list[T]:
+            """Return all results; told the place of each."""
+            found = []
+            for place, one in enumerate(each):
+                said(place)
+                mine = not begun or _taken_back(begun[-1 - place])
+                found.append(function(*one) if mine else begun[-1 - place].result())
+            return found
+
+        return gathered
 
 
 ALONE: Final = SideProcess()

@@ -354,7 +354,7 @@ def _three(
         )
         home, how = SumModel(risk, made.parameters, made.forest), _made_words(made)
     if own is not None:
-        alone = own.best()
+        alone = own.best().fitted
     elif is_stackable(study):
         alone = own_best(study, training, shared)
     else:

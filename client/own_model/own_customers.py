@@ -45,12 +45,15 @@ class HomeFits:
         data: the training units.
         own: its own models; None where labels are too few to weigh them by.
         alone: its own best model.
+        apart: float64 (units,), what that scores training units out of fold; None where labels are
+            too few.
     """
 
     study: Study
     data: EncodedUnits
     own: OwnModels | None
     alone: SumModel
+    apart: Vector | None = None
 
     @classmethod
     def of(cls, study: Study, start: Vector, data: EncodedUnits) -> Self:
@@ -65,8 +68,10 @@ class HomeFits:
             own = own_models(study, start, data)
         except UsageError:  # too few negatives: nothing to weigh by
             own = None
-        alone = own_best(study, data, start) if own is None else own.best()
-        return cls(study, data, own, alone)
+        if own is None:
+            return cls(study, data, own, own_best(study, data, start))
+        best = own.best()
+        return cls(study, data, own, best.fitted, best.apart)
 
     def tuned(self, shared: Vector) -> TuningOutcome:
         """Return a shared model (float64 (entries,)) as it is fitted to this institution."""

@@ -54,11 +54,17 @@ def is_stackable(study: Study) -> bool:
 
 
 def _weights(parts: Mapping[str, ChosenModel[SumModel]], labels: Labels) -> Vector:
-    return weighed(np.column_stack([part.apart for part in parts.values()]), labels)
+    return weighed(_columns(parts), labels)
 
 
-def _collapsed(parts: Mapping[str, ChosenModel[SumModel]], weights: Vector) -> SumModel:
-    """Return one sum by feature that scores as the weighed parts do."""
+def _columns(parts: Mapping[str, ChosenModel[SumModel]]) -> Vector:
+    return np.column_stack([part.apart for part in parts.values()])
+
+
+def _collapsed(
+    parts: Mapping[str, ChosenModel[SumModel]], weights: Vector, shift: float
+) -> ChosenModel[SumModel]:
+    """Return one sum by feature that scores as the weighed parts do, and what it scores apart."""
     fitted = [part.fitted for part in parts.values()]
     model, parameters = fitted[0].model, fitted[0].parameters.copy()  # what follows entries: knots
     entries, forest = model.vectors.entries, None
@@ -68,7 +74,9 @@ def _collapsed(parts: Mapping[str, ChosenModel[SumModel]], weights: Vector) -> S
         parameters[:entries] += weight * part.parameters[:entries]
         if part.forest is not None and weight:
             forest = part.forest.times(weight).plus(forest)
-    return SumModel(model, np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT), forest)
+    made = SumModel(model, np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT), forest)
+    apart = _columns(parts) @ weights[1:] + weights[0] + shift
+    return ChosenModel(apart, shifted(made, shift))
 
 
 # -- own models ------------------------------------------------------------------------------------
@@ -123,9 +131,9 @@ class OwnModels:
         parts = {ADDITIVE: self.additive, TREES: self.trees, FOREST: self.forest}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def best(self) -> SumModel:
+    def best(self) -> ChosenModel[SumModel]:
         """Return the best that an institution has without anybody else: the own models' stack."""
-        return shifted(_collapsed(self.parts, _weights(self.parts, self.data.labels)), self.shift)
+        return _collapsed(self.parts, _weights(self.parts, self.data.labels), self.shift)
 
 
 def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> SumModel:
@@ -144,7 +152,7 @@ def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None 
     positives = int(data.labels.sum())
     if min(positives, len(data) - positives) < grid.folds:
         return SumFits(study, grid, start).own(data)[0]
-    return OwnModels.of(study, data, start, grid).best()
+    return OwnModels.of(study, data, start, grid).best().fitted
 
 
 # -- at home ---------------------------------------------------------------------------------------
@@ -157,10 +165,12 @@ class StackModel:
     Attributes:
         model: a sum by feature.
         weights: of each part.
+        apart: float64 (units,), scores of the own units out of fold.
     """
 
     model: SumModel
     weights: Mapping[str, float]
+    apart: Vector
 
 
 def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = None) -> StackModel:
@@ -182,4 +192,5 @@ def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = No
     parts = own.parts | dict(zip(SHARED_PARTS, joined, strict=True))
     weights = _weights(parts, data.labels)
     named = dict(zip(parts, weights[1:].tolist(), strict=True))
-    return StackModel(shifted(_collapsed(parts, weights), own.shift), named)
+    made = _collapsed(parts, weights, own.shift)
+    return StackModel(made.fitted, named, made.apart)

@@ -130,6 +130,8 @@ class TuningOutcome:
         units, positives: counts of the training units. They never leave.
         forest: trees of a stack, added to the score; None without any.
         weights: of a stack's parts.
+        apart: float64 (units,), a stack's scores of the training units out of fold, or of those
+            that it learned from where they were thinned; None of others.
     """
 
     kind: FittingKind
@@ -140,6 +142,7 @@ class TuningOutcome:
     positives: int
     forest: Forest | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    apart: Vector | None = None
 
 
 def check_labels(labels: NDArray[np.uint8]) -> None:
@@ -199,7 +202,8 @@ def stacked(
     made = at_home(study, shared, own)
     model = made.model
     return TuningOutcome(
-        FittingKind.STACK, 0.0, 1.0, model.parameters, *counts, model.forest, made.weights
+        FittingKind.STACK, 0.0, 1.0, model.parameters, *counts, model.forest, made.weights,
+        made.apart,
     )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ from fieldfare.simulations.world.marginals import world_screen
 from fieldfare.simulations.world.writing import write_world
 
 Whose = Annotated[
-    WorldFederation, typer.Option(help="The banks: five, or twelve that share people.")
+    WorldFederation,
+    typer.Option(help="The banks: five, twelve that share people, or twenty small ones."),
 ]
 Prevalence = Annotated[
     float, typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring.")
@@ -47,7 +48,7 @@ def demo_command(
     people: Annotated[
         int | None, typer.Option(min=500, help="Fewer run faster, but noise hides more.")
     ] = None,
-    federation: Whose = WorldFederation.FIVE,
+    federation: Whose = WorldFederation.TWENTY,
     version: Version = DEFAULT_VERSION,
     details: Details = False,
     quiet: Quiet = False,
@@ -59,7 +60,7 @@ def demo_command(
     --people, --federation and --version, one bank takes part from a home, to look around in.
     """
     make_folder(out)
-    usual = (people, federation, version) == (None, WorldFederation.FIVE, DEFAULT_VERSION)
+    usual = (people, federation, version) == (None, WorldFederation.TWENTY, DEFAULT_VERSION)
     show(
         lambda progress, both: banks_task(
             out,

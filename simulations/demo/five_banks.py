@@ -1,4 +1,4 @@
-"""Five banks of the invented world learn from published red flags, through the exact path."""
+"""Banks of the invented world learn from published red flags, through the exact path."""
 
 import shutil
 from datetime import date
@@ -39,8 +39,13 @@ from fieldfare.simulations.world.writing import MARGINALS, TRUTH, write_world
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
 PREVALENCE: Final = 0.022  # of people's main banks: about 0.02 of all banks' customers
-_TWELVE_PEOPLE: Final = 50_000
-_TWELVE_PREVALENCE: Final = 0.024  # more people bank at two: about 0.02 of customers again
+_SIZES: Final = {
+    WorldFederation.FIVE: (PEOPLE, PREVALENCE),
+    WorldFederation.TWELVE: (50_000, 0.024),  # more people bank at two: 0.02 of customers again
+    WorldFederation.TWENTY: (70_000, 0.02),  # nobody banks at two
+}
+"""People and prevalence of each federation's world."""
+
 WORLD: Final = "world"
 UNITS_FILE: Final = "units.parquet"
 HELPLINES: Final = "helplines"
@@ -70,12 +75,12 @@ def banks_plan(
     Raises:
         UsageError: too few people or too many.
     """
-    whole = federation is WorldFederation.TWELVE
+    usual, prevalence = _SIZES[federation]
     return WorldPlan.of(
-        people=people or (_TWELVE_PEOPLE if whole else PEOPLE),
+        people=people or usual,
         months=MONTHS,
         seed=seed,
-        prevalence=_TWELVE_PREVALENCE if whole else PREVALENCE,
+        prevalence=prevalence,
         institutions=load_institutions(federation=federation),
         version=version,
     )

@@ -45,11 +45,13 @@ class Homes:
         alone: the own best ones.
         at_home: the shared one used at home.
         tuned: how it was fitted there; empty where nobody asks.
+        apart: float64 (training units,) out of fold, alone and at home; None where there are none.
     """
 
     alone: Models
     at_home: Models
     tuned: Mapping[str, TuningOutcome] = field(default_factory=dict)
+    apart: Mapping[str, tuple[Vector | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class OwnFits:
     """
 
     training: Mapping[str, EncodedUnits]
-    fits: Callable[[], list[HomeFits]]
+    fits: Callable[[Callable[[int], None]], list[HomeFits]]
 
     @classmethod
     def begin(
@@ -80,11 +82,8 @@ class OwnFits:
             training: units by institution, held-out ones left out.
             both: where they may be fitted.
         """
-        return cls(training, both.begin(_own_fits, study, start, list(training.values())))
-
-
-def _own_fits(study: Study, start: Vector, training: list[EncodedUnits]) -> list[HomeFits]:
-    return [HomeFits.of(study, start, data) for data in training]
+        each = [(study, start, data) for data in training.values()]
+        return cls(training, both.begin_each(HomeFits.of, each))
 
 
 def own_fits(
@@ -119,12 +118,20 @@ def homes_of(
         said: told how many institutions are done, of how many.
         both: where work may be done.
     """
-    fits = dict(zip(own.training, own.fits(), strict=True))
-    each = [(one, shared) for one in fits.values()]
-    made = both.share(HomeFits.tuned, each, lambda done: said(done, len(each)))
+    many = 2 * len(own.training)
+    fitted = own.fits(lambda done: said(done, many))
+    fits = dict(zip(own.training, fitted, strict=True))
+    each = [(one, shared) for one in fitted]
+    made = both.share(HomeFits.tuned, each, lambda done: said(many // 2 + done, many))
     tuned = dict(zip(fits, made, strict=True))
     at_home = {name: fits[name].used(one) for name, one in tuned.items()}
-    return Homes({name: one.alone for name, one in fits.items()}, at_home, tuned)
+    apart = {name: _whole(own.training[name], fits[name].apart, tuned[name].apart) for name in fits}
+    return Homes({name: one.alone for name, one in fits.items()}, at_home, tuned, apart)
+
+
+def _whole(data: EncodedUnits, *apart: Vector | None) -> tuple[Vector | None, ...]:
+    """Return scores out of fold, those of thinned units left out."""
+    return tuple(one if one is not None and len(one) == len(data) else None for one in apart)
 
 
 def rows_of(

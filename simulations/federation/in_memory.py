@@ -46,6 +46,7 @@ from fieldfare.simulations.federation.federation import (
     HomeInRun,
     LocalFederation,
 )
+from fieldfare.simulations.federation.found import found_figures, held, hidden
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
     Homes,
@@ -77,7 +78,6 @@ from fieldfare.simulations.federation.reviews import (
     Reviews,
     fairness_figures,
     reviews_of,
-    unknown_found,
 )
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 from fieldfare.simulations.metrics import (
@@ -99,6 +99,7 @@ COINS: Final = 2**18  # the stream of an audit's coins, far from the federation'
 LEDGER_ENTRY: Final = 1 << 15  # bytes beside a reply's vector, at most
 
 Parameters = NDArray[np.float64]
+Chances = dict[str, Parameters]
 Progress = Callable[[str, int, int], None]
 
 
@@ -176,6 +177,7 @@ class SimulationOutcome:
         plan: of the study: every release with its noise.
         outcome: of the federation's run: parameters, released figures, what was spent.
         models: by name, then by institution; "" for one of all. Empty where nothing is trained.
+        chances: float64 (measured units,) by the same names.
         measured: the units that models were measured on, with their owners.
         results: the content of results.json but for `files`, `timing` and `home`.
         clock: what took how long.
@@ -186,6 +188,7 @@ class SimulationOutcome:
     plan: Plan
     outcome: Outcome
     models: Mapping[str, Models]
+    chances: Mapping[str, Chances]
     measured: MeasuredUnits
     results: Mapping[str, Any]
     clock: Clock
@@ -198,16 +201,13 @@ class SimulationOutcome:
 
     def scores(self) -> dict[str, list[ModelScores]]:
         """Return every model's chances of the measured units, for curves and intervals."""
+        labels = self.measured.data.labels
         return {
             key: [
-                ModelScores(
-                    name=name or key,
-                    labels=self.measured.data.labels,
-                    probabilities=chances(one.scores(self.measured.data)),
-                )
-                for name, one in trained.items()
+                ModelScores(name=name or key, labels=labels, probabilities=one)
+                for name, one in scored.items()
             ]
-            for key, trained in self.models.items()
+            for key, scored in self.chances.items()
         }
 
 
@@ -241,6 +241,7 @@ def simulated(
     plan, participants = noise.plan, len(outcome.participants)
     since = time.perf_counter()
     models: dict[str, Models] = {}
+    homes: Homes | None = None
     others: list[dict[str, Any]] = []
     used: Callable[[], dict[str, Any]] | None = None
     if task.study.trains:
@@ -256,14 +257,21 @@ def simulated(
             given = TrainingInputs(trainer, population.training)
             others = _others(task, given, test, progress)
     clock.mark("baselines_seconds", since)
-    results = _results(task, plan, outcome, participants, population, models, test)
+    scored = {key: _scored(trained, test) for key, trained in models.items()}
+    results = _results(task, plan, outcome, participants, population, models, (test, scored))
+    budget = task.study.evaluation.alert_budget
+    if homes is not None and (task.world or {}).get("known"):
+        everybody = hidden(population, homes, models[FEDERATED][""])
+        results |= found_figures("truth", everybody, budget)
+    elif models:
+        results |= found_figures("labels", held(models, test), budget)
     if others:
         results["others"] = others
     for found in outcome.answers:
         results["answers"] = _answers(task.study, plan, found, institutions)
     audit = audited(noise, np.random.default_rng([task.seed, COINS]))
     results["audit"] = None if audit is None else audit.as_dict()
-    return SimulationOutcome(task, plan, outcome, models, test, results, clock, used)
+    return SimulationOutcome(task, plan, outcome, models, scored, test, results, clock, used)
 
 
 def _looks_at_each(task: Experiment) -> bool:
@@ -455,9 +463,9 @@ def _results(
     participants: int,
     population: Population,
     models: Mapping[str, Models],
-    test: MeasuredUnits,
+    measured: tuple[MeasuredUnits, Mapping[str, Chances]],
 ) -> dict[str, Any]:
-    study = task.study
+    study, (test, scored) = task.study, measured
     names = list(population.records)
     results: dict[str, Any] = {
         "format": RESULTS_FORMAT,
@@ -483,8 +491,8 @@ def _results(
             "multiplicity": _multiplicity(plan, Overlap.of(study, population)),
         },
         "models": {
-            key: _model_metrics(trained, names, test, study.evaluation.alert_budget)
-            for key, trained in models.items()
+            key: _model_metrics(one, names, test, study.evaluation.alert_budget)
+            for key, one in scored.items()
         },
         "released_metrics": outcome.released_metrics,
     }
@@ -586,19 +594,22 @@ def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
     }
 
 
+def _scored(trained: Models, test: MeasuredUnits) -> Chances:
+    return {name: chances(one.scores(test.data)) for name, one in trained.items()}
+
+
 def _model_metrics(
-    trained: Models,
+    scored: Chances,
     names: list[str],
     test: MeasuredUnits,
     budget: float,
 ) -> dict[str, Any]:
     """Measure one model of all, or one model for each institution."""
     labels = test.data.labels
-    scored = {key: chances(one.scores(test.data)) for key, one in trained.items()}
     pooled = {key: measure(labels, scores, budget) for key, scores in scored.items()}
     rows = {}
     for name in names:
-        key = name if name in trained else ""
+        key = name if name in scored else ""
         own = test.of(name)
         rows[name] = {"pooled": pooled[key], "own": measure(labels[own], scored[key][own], budget)}
     return {**mean_of(list(pooled.values())), "per_institution": rows}
@@ -617,8 +628,7 @@ def _groups(
             for key in dict.fromkeys((ranked_by, Baseline.ALONE.value))
             if key in models
         }
-        unknown = unknown_found(found)
-        return said | {"ranked_by": ranked_by, **unknown} | fairness_figures(found[ranked_by])
+        return said | {"ranked_by": ranked_by} | fairness_figures(found[ranked_by])
     if test.audit is None:
         raise UsageError("expected an audit column, found none")
     reviewed = alerts(chances(models[FEDERATED][""].scores(test.data)), budget)

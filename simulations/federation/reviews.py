@@ -71,17 +71,5 @@ def fairness_figures(found: Reviews) -> dict[str, Any]:
     }
 
 
-def unknown_found(found: Mapping[str, Reviews]) -> dict[str, Any]:
-    """Return how many cases of which nobody knows are held out, and who finds how many of them.
-
-    Args:
-        found: queues by the models that rank them.
-    """
-    apart = {name: one.groups == UNKNOWN for name, one in found.items()}
-    of = max((int(those.sum()) for those in apart.values()), default=0)
-    counts = {name: int(found[name].reviewed[those].sum()) for name, those in apart.items()}
-    return {"unknown": {"of": of, **counts}} if of else {}
-
-
 def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
     return float(part[whole].mean()) if whole.any() else None

@@ -6,7 +6,9 @@ what they record, and in what they ever learn. One institution's own view is lop
 
 from enum import StrEnum
 from importlib.resources import files
+from itertools import chain, islice, product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -29,7 +31,7 @@ LACKABLE: Final = (
 )
 """Columns that an institution may not record."""
 
-MOST_BANKS: Final = 1000
+MOST_BANKS: Final = 26 + 26**2  # bank-a to bank-z, bank-aa to bank-zz
 
 # A folder's name, and `truth` is taken: `Institutions` refuses it.
 Name = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -89,12 +91,14 @@ class Institutions(Section):
 
 
 class WorldFederation(StrEnum):
-    """A shipped federation: its banks and others, and its banks' study."""
+    """A federation: its banks and others, and its banks' study, which is shipped."""
 
     FIVE = "five-banks"
     TWELVE = "twelve-banks"
+    TWENTY = "twenty-banks"
 
 
+TWENTY: Final = 20
 _SHIPPED: Final = {
     WorldFederation.FIVE: "institutions.toml",
     WorldFederation.TWELVE: "twelve-institutions.toml",
@@ -102,7 +106,7 @@ _SHIPPED: Final = {
 
 
 def equal_banks(count: int) -> Institutions:
-    """Return so many banks of one size, `bank-01` first, and the five banks' other institutions.
+    """Return so many banks of one size, `bank-a` first, and the five banks' other institutions.
 
     They record everything, attract everybody alike, and learn late of a quarter of their cases.
     Each person has one of them, so that what is promised to a customer is promised to a person.
@@ -112,7 +116,8 @@ def equal_banks(count: int) -> Institutions:
     """
     if not 1 <= count <= MOST_BANKS:
         raise UsageError(f"expected 1 to {MOST_BANKS} banks, found {count}")
-    banks = [WorldInstitution(name=f"bank-{one:02d}", kind="bank") for one in range(1, count + 1)]
+    names = islice(chain(ascii_lowercase, map("".join, product(ascii_lowercase, repeat=2))), count)
+    banks = [WorldInstitution(name=f"bank-{one}", kind="bank") for one in names]
     others = load_institutions().of("remittance", "ngo", "hotline")
     return Institutions(institution=(*banks, *others), at_two_banks=0.0)
 
@@ -127,6 +132,8 @@ def load_institutions(
     """
     if path is not None:
         return load_toml(path, Institutions)
+    if federation is WorldFederation.TWENTY:
+        return equal_banks(TWENTY)
     name = _SHIPPED[federation]
     text = files("fieldfare.simulations.world").joinpath(name).read_text("utf-8")
     return parse_toml(text, Institutions, name)

@@ -78,7 +78,7 @@ def test_of_many_units_negatives_are_left_out_and_log_odds_stay(tmp_path: Path) 
     assert own_log_odds(fewer.labels) + shift == pytest.approx(own_log_odds(train.labels), abs=0.01)
     assert thinned(train, own_grid()) == (train, 0.0)
     terms = FAST.model_copy(update={"most": 1000})
-    scores = OwnModels.of(STUDY, train, parameters(STUDY), terms).best().scores(train)
+    scores = OwnModels.of(STUDY, train, parameters(STUDY), terms).best().fitted.scores(train)
     rates = 1 / (1 + np.exp(-scores))
     assert rates.mean() == pytest.approx(train.labels.mean(), rel=0.1)
 
@@ -88,7 +88,7 @@ def test_shared_and_own_together_are_better_than_own_alone(tmp_path: Path) -> No
     shared = SumFits(STUDY, FAST, parameters(STUDY)).own(data(tmp_path, 6000, 3))[-1].parameters
     found, own = home(shared, train), OwnModels.of(STUDY, train, shared, FAST)
     assert sum(found.weights[name] for name in SHARED_PARTS) > 0
-    mixed, alone = (precision(m.scores(held), held) for m in (found.model, own.best()))
+    mixed, alone = (precision(m.scores(held), held) for m in (found.model, own.best().fitted))
     assert mixed > alone + 0.01
 
 
@@ -97,7 +97,7 @@ def test_own_best_is_no_worse_than_its_parts(tmp_path: Path) -> None:
     own = OwnModels.of(STUDY, train, start, FAST)
     parts = [precision(part.fitted.scores(held), held) for part in own.parts.values()]
     assert list(own.parts) == [ADDITIVE, TREES, FOREST]
-    assert precision(own.best().scores(held), held) > max(parts) - 0.005
+    assert precision(own.best().fitted.scores(held), held) > max(parts) - 0.005
 
 
 def test_shares_of_a_random_forest_become_log_odds_out_of_fold(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_shared_model_that_is_no_good_here_is_left_out(tmp_path: Path, how: st
     shared = -parameters(STUDY) if how == "upside down" else noise
     found, own = home(shared, train), OwnModels.of(STUDY, train, shared, FAST)
     assert found.weights["shared"] < 0.05
-    best = precision(own.best().scores(held), held)
+    best = precision(own.best().fitted.scores(held), held)
     assert precision(found.model.scores(held), held) > best - 0.01
 
 
