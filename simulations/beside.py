@@ -51,7 +51,7 @@ class SideProcess:
 
     def begin_each(
         self, function: Callable[..., T], each: Sequence[tuple[Any, ...]]
-    ) -> Callable[[Callable[[int], None]], list[T]]:
+    ) -> Callable[..., list[T]]:
         """Begin beside, with the last ones; what gives the results computes the others here.
 
         Args:
@@ -64,7 +64,7 @@ class SideProcess:
             [pool.submit(_called, packed, _packed(one)) for one in reversed(each)] if pool else []
         )
 
-        def gathered(said: Callable[[int], None]) -> list[T]:
+        def gathered(said: Callable[[int], None] = lambda _: None) -> list[T]:
             """Return all results; told the place of each."""
             found = []
             for place, one in enumerate(each):

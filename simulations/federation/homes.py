@@ -64,7 +64,7 @@ class OwnFits:
     """
 
     training: Mapping[str, EncodedUnits]
-    fits: Callable[[Callable[[int], None]], list[HomeFits]]
+    fits: Callable[..., list[HomeFits]]
 
     @classmethod
     def begin(

@@ -1,7 +1,7 @@
 """What the sentences and pictures of a report need beside results.json: pure functions of it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from fieldfare.shared.pages.words import unit_words
@@ -136,38 +136,6 @@ def tally(changes: Mapping[str, float]) -> ChangeTally:
     )
 
 
-class OwnRow(NamedTuple):
-    """An institution's own model and the shared one, on the institution's own hold-out.
-
-    Attributes:
-        units: its customers or cases.
-        cases: labelled ones that the models are measured on; None where not known.
-        precision: average precision alone without privacy, together, and used at home (where that
-            was measured); None where not measured.
-        found: the same of labelled cases found within the alert budget, of 1.
-    """
-
-    name: str
-    units: int
-    cases: int | None
-    precision: tuple[float | None, ...]
-    found: tuple[float | None, ...]
-
-
-def own_rows(results: Results) -> list[OwnRow]:
-    """Return each institution's own daily work, alone and together."""
-    return [
-        OwnRow(
-            entry["name"],
-            entry["units"],
-            entry.get("measured_positives"),
-            _own_values(results, entry["name"], "average_precision"),
-            _own_values(results, entry["name"], "recall_at_budget"),
-        )
-        for entry in results.get("institutions") or ()
-    ]
-
-
 def at_home(results: Results) -> bool:
     """Tell whether the shared model was also measured as it is used at home."""
     return bool(results["models"].get("at_home"))
@@ -183,22 +151,24 @@ def _own_values(results: Results, name: str, key: str) -> tuple[float | None, ..
     return tuple((one.get("own") or {}).get(key) for one in found)
 
 
-def measured_rows(results: Results) -> list[OwnRow]:
-    """Return the institutions whose own cases were measured with each model."""
-    return [row for row in own_rows(results) if None not in row.found]
+class FoundTally(NamedTuple):
+    """How many institutions gain, lose, and of how many it cannot be told."""
+
+    gain: int
+    lose: int
+    open: int
 
 
-def found_of_100(rows: Sequence[OwnRow]) -> Iterator[float]:
-    """Yield how many of 100 own cases each model finds, on average over institutions."""
-    for values in zip(*(row.found for row in rows), strict=True):
-        yield 100 * sum(float(value or 0.0) for value in values) / len(rows)
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """Say whether an institution gains, loses, or cannot be told: by its interval alone."""
+    apart = row["difference"]
+    return "gains" if apart["low"] > 0 else "loses" if apart["high"] < 0 else "cannot be told"
 
 
-def found_changes(rows: Sequence[OwnRow]) -> dict[str, float]:
-    """Return how many more of 100 own cases the shared model finds than each own one."""
-    return {
-        row.name: 100 * (float(row.found[1] or 0.0) - float(row.found[0] or 0.0)) for row in rows
-    }
+def found_tally(found: Results) -> FoundTally:
+    """Count the verdicts of `found` of results.json."""
+    said = [verdict_of(row) for row in found["institutions"]]
+    return FoundTally(*(said.count(one) for one in ("gains", "loses", "cannot be told")))
 
 
 def vain_groups(results: Results) -> list[Mapping[str, Any]]:
@@ -209,20 +179,6 @@ def vain_groups(results: Results) -> list[Mapping[str, Any]]:
         return []
     often = (row for row in rows[1:] if row["name"] in SPARED and row.get("times") is not None)
     return [rows[0], *(row for row in often if row["times"]["value"] > TOO_OFTEN)]
-
-
-def vain_at_home(results: Results) -> tuple[float, float] | None:
-    """Return how many of 1,000 own units are reviewed and no known case: at home, and alone."""
-    share = alert_budget(results)
-    if not at_home(results) or not share:
-        return None
-    names = (entry["name"] for entry in results.get("institutions") or ())
-    found = (_own_values(results, name, "precision_at_budget") for name in names)
-    pairs = [(home, alone) for alone, _, home in found if home is not None and alone is not None]
-    if not pairs:
-        return None
-    home, alone = (1000 * share * (1 - sum(side) / len(side)) for side in zip(*pairs, strict=True))
-    return home, alone
 
 
 def vain_rows(results: Results) -> list[Mapping[str, Any]]:

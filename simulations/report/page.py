@@ -26,7 +26,7 @@ from fieldfare.shared.joining.page import joining_context
 from fieldfare.shared.pages import charts as feature_panels
 from fieldfare.shared.pages.charts import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
-from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, signed
+from fieldfare.shared.pages.words import odds_factor, plain, signed
 from fieldfare.simulations.report import figures, pictures, words
 from fieldfare.simulations.report.answers import answer_tables
 from fieldfare.simulations.report.audit import audit_sentences
@@ -35,7 +35,6 @@ from fieldfare.simulations.report.curves import (
     auroc_gain,
     auroc_interval,
     both_classes,
-    recall_interval,
 )
 from fieldfare.simulations.report.figures import Results
 from fieldfare.simulations.report.others import OTHERS, others_rows
@@ -115,7 +114,11 @@ def _context(results: Results, scores: Scores, shapes: Sequence[Shape]) -> dict[
         "comparison": _comparison(results),
         "others": others_rows(results),
         "others_said": OTHERS,
-        "tiles": _tiles(results, scores),
+        "found": results.get("found"),
+        "verdict_of": figures.verdict_of,
+        "judged": words.sentences(results, "judged", "learned_on"),
+        "first": words.sentences(results, "promise", "in_vain"),
+        "gains": pictures.gains(results["found"]) if results.get("found") else None,
         "version": results.get("version"),
         "seed": results.get("seed"),
         "own": _institutions(results),
@@ -202,24 +205,6 @@ def _comparison(results: Results) -> list[dict[str, Any]]:
         for model, said in words.MODELS.items()
         if results["models"].get(model)
     ]
-
-
-def _tiles(results: Results, scores: Scores) -> list[dict[str, Any]]:
-    """The tiles at the top: AUROC and cases found, together and alone, with intervals."""
-    share, tiles = figures.alert_budget(results), []
-    for model, who in (("federated", "Together"), ("alone", "Alone, no privacy")):
-        given = scores.get(model, ())
-        auroc = auroc_interval(given)
-        if auroc is None:
-            continue
-        shown = [decimals(value) for value in auroc]
-        tiles.append({"title": f"{who}: AUROC", "main": model == "federated", "shown": shown})
-        found = recall_interval(given, share) if share else None
-        if share and found is not None:
-            title = f"{who}: cases found of 100, {percent(share)} reviewed"
-            shown = [f"{100 * value:.0f}" for value in found]
-            tiles.append({"title": title, "main": model == "federated", "shown": shown})
-    return tiles
 
 
 def _institutions(results: Results) -> list[dict[str, Any]]:

@@ -10,8 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.joining.rows import LEAST_SHOWN
-from fieldfare.shared.pages.words import decimals, percent, plain, short
+from fieldfare.shared.pages.words import decimals, plain, short
 from fieldfare.shared.terminal.screen import add_row, facts, table
 from fieldfare.shared.terminal.texts import cut
 from fieldfare.simulations.report import figures, words
@@ -51,15 +50,16 @@ def screen(results: Results) -> RenderableType:
     if not results["models"]:
         return Constrain(Group(*_asked_only(results)), WIDTH)
     how = Text(words.sentence(results, "how"), style="dim")
-    parts: list[RenderableType] = [_title(results), how, _own(results)]
+    answer = Text(words.sentence(results, "own_verdict"), style="bold")
+    own = [_own(results)] if results.get("found") else []
+    parts: list[RenderableType] = [_title(results), how, answer, *own]
     if results.get("home"):  # one line more at the end, one less at the top
         deployed = ": noise and masks as deployed; all records were on this one machine."
         parts[:2] = [Text.assemble((str(results["study"]["name"]), "bold"), (deployed, "dim"))]
     several = words.sentence(results, "several") if figures.needs_more(results) else ""
     rows = {
-        "Answer": Text(words.sentence(results, "own_verdict"), style="bold"),
-        "Reviews": Text(words.sentence(results, "in_vain")),
         "Privacy": Text(words.sentence(results, "promise")),
+        "Reviews": Text(words.sentence(results, "in_vain")),
         "Warning": Text(several, style=LOUD),
         "World": Text(words.sentence(results, "invented")),
         "Open": Text(_page(results)),
@@ -79,21 +79,20 @@ def _said(rows: dict[str, Text]) -> Table:
 
 
 def _own(results: Results) -> Table:
-    """Each institution's own units: its own best model, the shared one, and that at home."""
-    share = figures.alert_budget(results)
-    which = "own, shared" + (", home" if figures.at_home(results) else "")
-    reviewed = f"found of 100{f' by reviewing {percent(share)}' if share else ''}\n{which}"
-    numbers = ("\nin all", "known cases\nkept for the test", reviewed)
-    first = f"on its own\n{figures.units(results)} only"
-    found = table((first, *numbers), numbers=numbers, whole=[first])
+    """Each institution's own cases found: with its own best model, together, and what that says."""
+    told = results["found"]
+    cases = "unknown to it" if told["judge"] == "truth" else "held out"
+    numbers = (f"cases\n{cases}", "found alone,\ntogether", "more\n(95 of 100)")
+    named = f"\neach institution's {figures.units(results)}"
+    found = table((named, *numbers, "\njoining"), numbers=numbers, whole=("\njoining",))
     found.columns[0].max_width = 24
-    rows = figures.own_rows(results)
+    rows = told["institutions"]
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
-        few = row.cases is not None and row.cases < LEAST_SHOWN
-        hits = ", ".join("-" if few or v is None else f"{100 * v:.0f}" for v in row.found)
-        cases = "-" if row.cases is None else f"{row.cases:,}"
-        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, hits)
+        apart = row["difference"]
+        more = f"{apart['value']:+} ({apart['low']:+.0f} to {apart['high']:+.0f})"
+        both, name = f"{row['alone']}, {row['together']}", cut(row["name"], MOST_NAME)
+        add_row(found, name, f"{row['cases']:,}", both, more, figures.verdict_of(row))
     if len(rows) > len(shown):
         add_row(found, f"{len(rows) - len(shown)} in the report")
     return found

@@ -255,7 +255,7 @@ class Measurement:
         fits = made() if study.asks_for_knots else self.block.once("fits", made)
         # What follows the shared model's steps takes those of this point.
         mine = [replace(one, study=study) for one in fits]
-        return OwnFits(self.block.training, lambda: mine)
+        return OwnFits(self.block.training, lambda *_: mine)
 
     def _alone(self, outcome: Outcome) -> Models:
         if is_stackable(self.study):
