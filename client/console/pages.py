@@ -53,5 +53,4 @@ def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:
 
 
 def _first_page(visit: Visit, place: ConsolePlace) -> Response:
-    watches = Right.WATCH in visit.rights
-    return visit.page("first_page.html", beside_keys=place.beside_keys, watches=watches)
+    return visit.page("first_page.html", beside_keys=place.beside_keys, invented=place.invented)

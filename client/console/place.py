@@ -9,6 +9,7 @@ from typing import Final
 
 from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue, open_queue
 from fieldfare.client.desk.place import SOCKET, START, beside
+from fieldfare.client.home.keys import INVENTED
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import Entropy
 from fieldfare.shared.console.place import AccountsPlace, accounts_in
@@ -39,6 +40,12 @@ class ConsolePlace(AccountsPlace):
         if isinstance(queue, CaseworkQueue):
             return queue.casework.terms.institution
         return queue.settings.id
+
+    @property
+    def invented(self) -> str:
+        """What made the home of people who do not exist, and what it found; else empty."""
+        place = self.home / INVENTED
+        return place.read_text("utf-8") if place.is_file() else ""
 
     @property
     def desk(self) -> DeskClient:

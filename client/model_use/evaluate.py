@@ -43,11 +43,7 @@ from fieldfare.client.scoring.comparison import (
     quality,
     recall,
 )
-from fieldfare.client.scoring.exclusion import (
-    group_columns,
-    mask_of,
-    members_by_column,
-)
+from fieldfare.client.scoring.exclusion import group_columns, mask_of, members_by_column
 from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.selection import AlertBudget, Members, left_out, queue_of
 from fieldfare.client.scoring.units import ScorableUnits, read_units

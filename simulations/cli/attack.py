@@ -75,8 +75,7 @@ RecordsOption = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="The study's whole population.")
 ]
 InstitutionsOption = Annotated[
-    int | None,
-    typer.Option(min=3, max=1000, help="How many share the units.", show_default="3"),
+    int | None, typer.Option(min=3, max=1000, help="How many share the units.", show_default="3")
 ]
 TrialsOption = Annotated[
     int | None,
@@ -87,17 +86,11 @@ ShadowsOption = Annotated[
     typer.Option(min=0, help="membership: models for LiRA; 0: loss alone.", show_default="16"),
 ]
 WithoutPrivacyOption = Annotated[
-    bool,
-    typer.Option("--without-privacy", help="membership: a model without clipping and noise."),
+    bool, typer.Option("--without-privacy", help="membership: a model without clipping and noise.")
 ]
 SeedsOption = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        max=100,
-        help="free-rider, poisoning: how many worlds.",
-        show_default="5",
-    ),
+    typer.Option(min=1, max=100, help="free-rider, poisoning: how many worlds.", show_default="5"),
 ]
 EpsilonOption = Annotated[
     float | None,
@@ -110,8 +103,7 @@ CanariesOption = Annotated[
     typer.Option(min=100, max=1_000_000, help="door: how many records.", show_default="4000"),
 ]
 StepsOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=1000, help="door: steps of training.", show_default="4"),
+    int | None, typer.Option(min=1, max=1000, help="door: steps of training.", show_default="4")
 ]
 DefectOption = Annotated[
     DoorDefect | None,
@@ -123,8 +115,7 @@ DefectOption = Annotated[
 NoiseOption = Annotated[
     Protection | None,
     typer.Option(
-        help="exact: as deployed; simulated: seeded.",
-        show_default="simulated; of door exact",
+        help="exact: as deployed; simulated: seeded.", show_default="simulated; of door exact"
     ),
 ]
 SeedOption = Annotated[

@@ -23,11 +23,7 @@ from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.in_memory import Progress as OnProgress
 from fieldfare.simulations.federation.others import OtherModel
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.federation.simulate import (
-    RESULTS,
-    Simulation,
-    simulate,
-)
+from fieldfare.simulations.federation.simulate import RESULTS, Simulation, simulate
 from fieldfare.simulations.report.mlflow_logger import log_to_mlflow
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen

@@ -87,8 +87,7 @@ def world_make_command(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="An empty or new folder.")],
     institutions: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML; instead of those of --federation."),
+        Path | None, typer.Option(metavar="FILE", help="TOML; instead of those of --federation.")
     ] = None,
     federation: Whose = WorldFederation.FIVE,
     banks: Annotated[

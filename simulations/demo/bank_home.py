@@ -56,6 +56,7 @@ from fieldfare.simulations.federation.federation import Identities, holdout_key
 from fieldfare.simulations.world.studies import INSTITUTION, PERSONA
 
 PERSON: Final = "anna"
+MADE: Final = "Made by `fieldfare demo`: nobody in it exists.\n"
 USER: Final = "demo"  # who did in the home what people of a real bank do
 CUSTOMERS: Final = "customers.parquet"
 RANKED: Final = "ranked.parquet"
@@ -92,7 +93,7 @@ class DemoBank:
             The identity's key, for the roster.
         """
         home = create_institution(folder / self.name, self.name)
-        replace_private(home.path / INVENTED, b"made by `fieldfare demo`: nobody in it exists\n")
+        replace_private(home.path / INVENTED, MADE.encode())
         replace_private(home.holdout_key, holdout_key(self._seed))
         with self._stack:
             yield load_identity(home, None)
@@ -151,6 +152,10 @@ class DemoBank:
     def used(self, tuned: TuningOutcome, both: SideProcess) -> Callable[[], dict[str, Any]]:
         """Begin to rank the bank's customers, and return what waits for the queue's facts."""
         return both.begin(_opened_queue, self.place, self._units, self._run, tuned)
+
+    def say(self, found: str) -> None:
+        """Keep what the run found, for the first page of the home's console."""
+        replace_private(self.place / INVENTED, f"{MADE}{found}\n".encode())
 
     def _settle(self, home: Home, study: Study) -> None:
         """Write into settings and policy what people of the bank would."""

@@ -113,6 +113,9 @@ class HomedInstitution(Protocol):
     def used(self, tuned: "TuningOutcome", both: SideProcess) -> Callable[[], dict[str, Any]]:
         """Begin to use the model as it was fitted here; the result is for results.json."""
 
+    def say(self, found: str) -> None:
+        """Keep what the run found, in words, for whoever opens the home's console."""
+
 
 @dataclass(frozen=True)
 class HomeInRun:

@@ -22,7 +22,7 @@ from fieldfare.client.own_model.tuning import TuningOutcome
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.joining.rows import PairedRow, gain_in_found, gain_in_precision
+from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for, trained_model
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -159,18 +159,6 @@ def rows_of(
             whose = HoldoutOrigin(name, seed, place, 1.0, learned[name])
             rows.append(paired_row(whose, data.labels, scores, budget))
     return rows
-
-
-def gain_at_home(rows: Sequence[PairedRow]) -> dict[str, dict[str, float]]:
-    """Return what using the shared model at home adds, on institutions' own held-out units.
-
-    The mean over institutions of at home minus alone, with 95 % of resamples of the held-out units
-    of each; the chance of training units and of noise is not in it.
-    """
-    gains = {
-        "average_precision": gain_in_precision(rows), "recall_at_budget": gain_in_found(rows)
-    }  # fmt: skip
-    return {name: gain.model_dump() for name, gain in gains.items() if gain}
 
 
 # -- learned again, from other training units --------------------------------------------------

@@ -41,18 +41,13 @@ from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.engines.ray_actors import grouped
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
-from fieldfare.simulations.federation.federation import (
-    HomedInstitution,
-    HomeInRun,
-    LocalFederation,
-)
+from fieldfare.simulations.federation.federation import HomedInstitution, HomeInRun, LocalFederation
 from fieldfare.simulations.federation.found import found_figures, held, hidden
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
     Homes,
     Models,
     OwnFits,
-    gain_at_home,
     homes_of,
     own_fits,
     rows_of,
@@ -74,19 +69,9 @@ from fieldfare.simulations.federation.population import (
     institutions_of,
     load_population,
 )
-from fieldfare.simulations.federation.reviews import (
-    Reviews,
-    fairness_figures,
-    reviews_of,
-)
+from fieldfare.simulations.federation.reviews import Reviews, fairness_figures, reviews_of
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
-from fieldfare.simulations.metrics import (
-    alerts,
-    chances,
-    group_rows,
-    mean_of,
-    measure,
-)
+from fieldfare.simulations.metrics import alerts, chances, group_rows, mean_of, measure
 from fieldfare.simulations.report.curves import ModelScores
 
 RESULTS_FORMAT: Final = 1
@@ -342,12 +327,7 @@ def _by_custodians(
         tempfile.TemporaryDirectory(dir=place, prefix=f".ledgers-{os.getpid()}-") as folder,
         _home(task, Path(folder)) as home,
         LocalFederation(
-            task.study,
-            watched,
-            task.protection,
-            seed=task.seed,
-            directory=Path(folder),
-            home=home,
+            task.study, watched, task.protection, seed=task.seed, directory=Path(folder), home=home
         ) as federation,
     ):
         job = federation.job()
@@ -506,17 +486,13 @@ def _results(
         results["groups"] = _groups(task, models, population, test)
     if AT_HOME in models:
         rows = _own_rows(task, models, population, test)
-        results["gain_at_home"] = gain_at_home(rows)
         facts = Facts.of(study, unknown=(_rest(task),))
         results["joining"] = figures(facts, rows)
     return results
 
 
 def _own_rows(
-    task: Experiment,
-    models: Mapping[str, Models],
-    population: Population,
-    test: MeasuredUnits,
+    task: Experiment, models: Mapping[str, Models], population: Population, test: MeasuredUnits
 ) -> list[PairedRow]:
     """Compare the shared model at home with the own best ones, each on its own hold-out."""
     held = population.held  # in the same order as in `test`, where that is of them
@@ -546,10 +522,7 @@ def _rest(task: Experiment) -> str:
 
 def _measured_on(test: MeasuredUnits, own: NDArray[np.int64]) -> dict[str, int]:
     """Say how many of an institution's own units models are measured on, and how many labelled."""
-    return {
-        "measured_units": len(own),
-        "measured_positives": int(test.data.labels[own].sum()),
-    }
+    return {"measured_units": len(own), "measured_positives": int(test.data.labels[own].sum())}
 
 
 def _privacy(task: Experiment, plan: Plan, outcome: Outcome, participants: int) -> dict[str, Any]:
@@ -599,10 +572,7 @@ def _scored(trained: Models, test: MeasuredUnits) -> Chances:
 
 
 def _model_metrics(
-    scored: Chances,
-    names: list[str],
-    test: MeasuredUnits,
-    budget: float,
+    scored: Chances, names: list[str], test: MeasuredUnits, budget: float
 ) -> dict[str, Any]:
     """Measure one model of all, or one model for each institution."""
     labels = test.data.labels

@@ -386,11 +386,7 @@ def given_holdout(
     for name, table in named.items() if named else [("", _of_all(given))]:
         whose = column if column and not named and _has_column(table, column) else None
         records = read_records(
-            [table],
-            study,
-            institution_column=whose,
-            audit_column=choice.audit_column,
-            whole=True,
+            [table], study, institution_column=whose, audit_column=choice.audit_column, whole=True
         )
         owners = np.full(len(records), name) if whose is None else records.institutions
         parts.append((records, np.asarray(owners, dtype=str)))

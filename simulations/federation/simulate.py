@@ -170,8 +170,12 @@ def write_files(found: SimulationOutcome, out: Path, *, report: bool = True) -> 
         write_page(found, out / REPORT, results)
         if found.models:
             results["timing"]["report_seconds"] = round(time.perf_counter() - since, 4)
-    if found.used is not None:
+    if found.used is not None and found.task.home is not None:
+        # Loads templates, which a run without a home does not need.
+        from fieldfare.simulations.report.words import FIRST, sentences  # noqa: PLC0415
+
         results["home"] = found.used()
+        found.task.home.say(" ".join(sentences(results, *FIRST)))
     results["timing"]["total_seconds"] = found.clock.so_far
     write_json(out / RESULTS, results)
     return results

@@ -137,28 +137,15 @@ def calibration(scores: ModelScores, *, bins: int = 10) -> Curve:
     return Curve(predicted, observed)
 
 
-def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> CurveInterval | None:
-    """AUROC of `together` minus the mean AUROC of `alone`, with its 95 % interval.
-
-    The interval covers the choice of hold-out units, paired over models; it does
-    not cover the noise drawn in training. None where the hold-outs differ or hold
-    fewer than two units of a class. Source: DeLong, DeLong and Clarke-Pearson 1988,
-    by the midranks of Sun and Xu 2014.
-    """
-    if not alone or not _comparable([together, *alone]):
-        return None
-    own, others = _mean_placements([together]), _mean_placements(alone)
-    return _delong(own[0] - others[0], own[1] - others[1])
-
-
 def auroc_interval(scores: Sequence[ModelScores]) -> CurveInterval | None:
-    """Mean AUROC of models on one hold-out, with its 95 % interval; None as `auroc_gain`.
+    """Mean AUROC of models on one hold-out, with its 95 % interval.
 
-    Source: as `auroc_gain`. Where that one reaches beyond 0 or 1, or models rank all units right
-    (or all wrong) and it has no width, the normal curve is no guide to the end that stays inside:
-    it is then at least as far off as in Newcombe 2006 ("Confidence intervals for an effect size
-    measure based on the Mann-Whitney statistic, part 2", method 5), which has the right coverage
-    there too.
+    None where hold-outs differ or hold fewer than two units of a class. Source: DeLong, DeLong and
+    Clarke-Pearson 1988, by the midranks of Sun and Xu 2014. Where that one reaches beyond 0 or 1,
+    or models rank all units right (or all wrong) and it has no width, the normal curve is no guide
+    to the end that stays inside: it is then at least as far off as in Newcombe 2006 ("Confidence
+    intervals for an effect size measure based on the Mann-Whitney statistic, part 2", method 5),
+    which has the right coverage there too.
     """
     if not scores or not _comparable(scores):
         return None

@@ -85,70 +85,9 @@ def _comparative(gaps: list[float]) -> str:
     return f"{direction} than" if len(noticed) == len(gaps) else f"slightly {direction} than"
 
 
-def gains(results: Results) -> dict[str, float]:
-    """AUROC together minus AUROC alone without privacy on the pooled hold-out, by institution."""
-    together = metric(results, "federated", "auroc")
-    alone = (results["models"].get("alone") or {}).get("per_institution") or {}
-    values = {name: (entry.get("pooled") or {}).get("auroc") for name, entry in alone.items()}
-    if together is None:
-        return {}
-    return {name: together - value for name, value in values.items() if value is not None}
-
-
-def own_gains(results: Results) -> dict[str, float]:
-    """AUROC together minus alone without privacy, each on the institution's own hold-out."""
-    changes = {}
-    for name in (results["models"].get("alone") or {}).get("per_institution") or {}:
-        alone, together = _own_values(results, name, "auroc")[:2]
-        if alone is not None and together is not None:
-            changes[name] = together - alone
-    return changes
-
-
-class ChangeTally(NamedTuple):
-    """Differences by institution, counted.
-
-    Attributes:
-        of: how many institutions.
-        fewer, more: how many of them lose, and gain.
-        mean: of all; 0 where there are none.
-        least, most: the institution that gains least and most, with its difference.
-    """
-
-    of: int
-    fewer: int
-    more: int
-    mean: float
-    least: tuple[str, float] | None
-    most: tuple[str, float] | None
-
-
-def tally(changes: Mapping[str, float]) -> ChangeTally:
-    """Count differences by institution."""
-    values, named = changes.values(), changes.items()
-    return ChangeTally(
-        len(values),
-        sum(value < 0 for value in values),
-        sum(value > 0 for value in values),
-        sum(values) / max(1, len(values)),
-        min(named, key=lambda one: one[1], default=None),
-        max(named, key=lambda one: one[1], default=None),
-    )
-
-
 def at_home(results: Results) -> bool:
     """Tell whether the shared model was also measured as it is used at home."""
     return bool(results["models"].get("at_home"))
-
-
-def _own_values(results: Results, name: str, key: str) -> tuple[float | None, ...]:
-    """Return a metric on the institution's own hold-out: alone, together, and used at home."""
-    asked = ("alone", "federated", *(("at_home",) if at_home(results) else ()))
-    found = (
-        ((results["models"].get(model) or {}).get("per_institution") or {}).get(name) or {}
-        for model in asked
-    )
-    return tuple((one.get("own") or {}).get(key) for one in found)
 
 
 class FoundTally(NamedTuple):

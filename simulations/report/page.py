@@ -26,16 +26,11 @@ from fieldfare.shared.joining.page import joining_context
 from fieldfare.shared.pages import charts as feature_panels
 from fieldfare.shared.pages.charts import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
-from fieldfare.shared.pages.words import odds_factor, plain, signed
+from fieldfare.shared.pages.words import odds_factor, plain
 from fieldfare.simulations.report import figures, pictures, words
 from fieldfare.simulations.report.answers import answer_tables
 from fieldfare.simulations.report.audit import audit_sentences
-from fieldfare.simulations.report.curves import (
-    ModelScores,
-    auroc_gain,
-    auroc_interval,
-    both_classes,
-)
+from fieldfare.simulations.report.curves import ModelScores, auroc_interval, both_classes
 from fieldfare.simulations.report.figures import Results
 from fieldfare.simulations.report.others import OTHERS, others_rows
 
@@ -107,7 +102,6 @@ def _context(results: Results, scores: Scores, shapes: Sequence[Shape]) -> dict[
         "units": figures.units(results),
         "unit": figures.unit(results),
         "conclusion": words.conclusion(results),
-        "certainty": _certainty(results, scores),
         "share": figures.alert_budget(results),
         "world": [*words.world(results), *words.sentences(results, "asked")],
         "definition": DEFINITION,
@@ -117,7 +111,7 @@ def _context(results: Results, scores: Scores, shapes: Sequence[Shape]) -> dict[
         "found": results.get("found"),
         "verdict_of": figures.verdict_of,
         "judged": words.sentences(results, "judged", "learned_on"),
-        "first": words.sentences(results, "promise", "in_vain"),
+        "first": words.sentences(results, *words.FIRST[1:]),
         "gains": pictures.gains(results["found"]) if results.get("found") else None,
         "version": results.get("version"),
         "seed": results.get("seed"),
@@ -173,23 +167,6 @@ def _holdout(scores: Scores) -> dict[str, Any] | None:
         "positives": positives,
         "share": positives / first.labels.size,
     }
-
-
-def _certainty(results: Results, scores: Scores) -> str:
-    """The certainty of the difference in AUROC to institutions alone; empty where unknown."""
-    federated = scores.get("federated", ())
-    if len(federated) != 1 or figures.compare(results, "federated", "alone") is None:
-        return ""
-    gain = auroc_gain(federated[0], scores.get("alone", ()))
-    if gain is None:
-        return ""
-    chance = "could be" if gain.low <= 0 <= gain.high else "is more than"
-    return (
-        f"The difference in AUROC is {signed(gain.value)}, 95 % interval "
-        f"{signed(gain.low)} to {signed(gain.high)}: it {chance} the chance of which "
-        f"{figures.units(results)} were held out (DeLong 1988; the noise drawn in training is not "
-        "covered: repeat with other seeds)."
-    )
 
 
 def _comparison(results: Results) -> list[dict[str, Any]]:

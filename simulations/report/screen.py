@@ -212,7 +212,7 @@ def _legend() -> str:
 def _sentences(results: Results) -> Table:
     """Answer, reviews, privacy, files and checks, each under one word."""
     answer = Text(words.sentence(results, "answer"), style="bold")
-    for more in words.sentences(results, "same_privacy", "spread"):
+    for more in words.sentences(results, "same_privacy"):
         answer.append(f" {more}", style="not bold")
     reviews = words.sentences(results, "budget", "readings", "lookalikes", "spared")
     rows = {

@@ -18,6 +18,9 @@ from fieldfare.simulations.report import figures
 from fieldfare.simulations.report.figures import Results
 
 ROOM: Final = resources.files("fieldfare.simulations.report")
+FIRST: Final = ("own_verdict", "promise", "in_vain")
+"""Sentences of the first screen: of the terminal, the report and the console of a home."""
+
 LONGEST_NAME: Final = 32
 """Letters of a name within a sentence."""
 
@@ -59,7 +62,7 @@ def _macros() -> Any:
 
 def conclusion(results: Results) -> list[str]:
     """The meaning of the numbers, sentence by sentence; the first one is the answer."""
-    models = ("figures", "spread", "same_privacy", "pooled", "better_alone")
+    models = ("figures", "same_privacy", "pooled", "better_alone")
     return sentences(results, "own_verdict", "answer", *models)
 
 
