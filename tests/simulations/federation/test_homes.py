@@ -15,7 +15,6 @@ from fieldfare.simulations.federation.homes import (
     JointTrainer,
     OwnFits,
     customers_of,
-    gain_at_home,
     homes_of,
     rows_of,
 )
@@ -53,23 +52,19 @@ def test_one_without_cases_has_the_shared_model_at_home(work: SimulationFolder) 
         assert np.isfinite(found.alone[name].scores(data)).all()
         assert found.at_home[name].parameters.tolist() == shared.tolist()
         rows = rows_of(found, SumModel(model_for(study), shared), {name: 0}, one, (0.05, 0))
-        assert gain_at_home(rows) == {}
+        assert rows == []
 
 
-def test_the_gain_is_the_mean_of_the_rows(work: SimulationFolder) -> None:
+def test_each_institution_has_a_row(work: SimulationFolder) -> None:
     training = population(work)
     found, study = made(work, training), work.task().study
     shared = SumModel(model_for(study), model_for(study).initial(-2.0))
     learned = {name: int(data.labels.sum()) for name, data in training.items()}
     rows = rows_of(found, shared, learned, training, (0.05, 3))
     assert [row.institution for row in rows] == list(training)
-    gain = gain_at_home(rows)
-    assert set(gain) == {"average_precision", "recall_at_budget"}
-    assert all(one["low"] <= one["high"] for one in gain.values())
     assert {row.auroc for row in rows} == {0.5}
     same = rows_of(Homes(found.alone, found.alone), shared, learned, training, (0.05, 3))
-    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert set(map(str, gain_at_home(same).values())) == {str(nothing)}
+    assert {row.at_home == row.alone for row in same} == {True}
 
 
 def test_customers_are_split_as_in_a_simulation_and_know_their_kinds(

@@ -16,7 +16,6 @@ from fieldfare.simulations.federation.population import Population, RecordsChoic
 from fieldfare.simulations.federation.reviews import (
     fairness_figures,
     reviews_of,
-    unknown_found,
 )
 from fieldfare.simulations.metrics import UNKNOWN
 
@@ -59,18 +58,9 @@ def test_without_the_numbers_the_score_alone_decides(population: Population) -> 
     assert np.array_equal(found.reviewed, found.by_score)
 
 
-def test_cases_that_nobody_knows_are_in_no_group_and_counted_apart(population: Population) -> None:
+def test_cases_that_nobody_knows_are_in_no_group(population: Population) -> None:
     found = reviews_of(models(population), population, BUDGET)
-    assert unknown_found({"at_home": found}) == {}
     hidden = replace(found, groups=np.where(found.groups == "x", UNKNOWN, found.groups))
-    least = replace(hidden, reviewed=hidden.by_score)
-    assert unknown_found({"at_home": hidden, "alone": least}) == {
-        "unknown": {
-            "of": int((found.groups == "x").sum()),
-            "at_home": 0,
-            "alone": int(found.by_score[found.groups == "x"].sum()),
-        }
-    }
     rows, before = (fairness_figures(one)["rows"] for one in (hidden, found))
     assert [row["name"] for row in rows] == [row["name"] for row in before if row["name"] != "x"]
     assert [row["times"] for row in rows] == [None]

@@ -110,9 +110,10 @@ def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> Non
     released = results["released_metrics"]
     assert keys(released) == documented("released_metrics")
     assert keys(*released["calibration"]) == documented("calibration")
-    assert keys(results["groups"]) == documented("groups") - {"unknown"}  # of a world
+    assert keys(results["groups"]) == documented("groups")
     assert keys(*results["groups"]["rows"]) == documented("rows of groups")
-    assert keys(results["gain_at_home"]) == documented("gain_at_home")
+    assert keys(results["found"]) == documented("found")
+    assert keys(*results["found"]["institutions"]) == documented("institutions of found")
     assert keys(results["joining"]) == documented("joining")
     assert keys(results["files"]) == set(FILES)
     assert keys(results["timing"]) == documented("timing")
@@ -231,21 +232,24 @@ def test_models_of_their_own_are_averaged_and_told_apart(work: SimulationFolder)
     assert len({rows["own"]["auroc"] for rows in shared.values()}) == 3
 
 
+MODELS = ("alone", "at_home", "federated")
+
+
 @pytest.mark.promises
 def test_using_it_at_home_stands_beside_alone_and_together(work: SimulationFolder) -> None:
     results = simulate(work.task(baselines=(Baseline.ALONE,)))
     assert list(results["models"]) == ["federated", "alone", "at_home"]
     rows = results["models"]["at_home"]["per_institution"]
     assert len({rows[name]["own"]["auroc"] for name in BANKS}) == 3
-    gain = results["gain_at_home"]["average_precision"]
-    own = [
-        results["models"][key]["per_institution"][name]["own"]["average_precision"]
-        for key in ("at_home", "alone")
-        for name in BANKS
-    ]
-    assert gain["value"] == pytest.approx(np.mean(own[:3]) - np.mean(own[3:]), abs=0.01)
-    assert gain["low"] <= gain["value"] <= gain["high"]
-    assert "gain_at_home" not in simulate(work.task(baselines=(Baseline.CENTRAL,)))
+    found = results["found"]
+    for row in found["institutions"]:
+        own = {key: results["models"][key]["per_institution"][row["name"]]["own"] for key in MODELS}
+        shares = {key: one["recall_at_budget"] * row["cases"] for key, one in own.items()}
+        assert [row[name] for name in ("alone", "together", "shared")] == pytest.approx(
+            [shares[key] for key in MODELS]
+        )
+    assert found["judge"] == "labels"
+    assert "found" not in simulate(work.task(baselines=(Baseline.CENTRAL,)))
 
 
 @pytest.mark.promises

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from fieldfare.simulations.report.curves import (
     Curve,
     ModelScores,
-    auroc_gain,
     auroc_interval,
     average_precision_interval,
     both_classes,
@@ -109,49 +108,6 @@ def test_calibration_bins_hold_equally_many_units() -> None:
     assert np.all(np.diff(curve.x) > 0)
     assert curve.x.mean() == pytest.approx(scores.probabilities.mean())
     assert curve.y.mean() == pytest.approx(scores.labels.mean())
-
-
-def slow_gain(together: ModelScores, alone: list[ModelScores]) -> tuple[float, float]:
-    """DeLong's difference and variance by comparing every pair of units."""
-    positive = together.labels == 1
-
-    def wins(scores: ModelScores) -> np.ndarray[Any, Any]:
-        gap = scores.probabilities[positive][:, None] - scores.probabilities[~positive][None, :]
-        return np.asarray((gap > 0) + 0.5 * (gap == 0))
-
-    matrix = wins(together) - np.mean([wins(one) for one in alone], axis=0)
-    m, n = matrix.shape
-    variance = matrix.mean(1).var(ddof=1) / m + matrix.mean(0).var(ddof=1) / n
-    return float(matrix.mean()), float(variance)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_gain_agrees_with_every_pair(ties: bool) -> None:
-    together = scores_of(5, ties=ties, gain=1.5)
-    alone = [scores_of(seed, ties=ties) for seed in (6, 7, 8)]
-    gain = auroc_gain(together, alone)
-    value, variance = slow_gain(together, alone)
-    assert gain is not None
-    assert gain.value == pytest.approx(value)
-    assert (gain.high - gain.low) / 2 == pytest.approx(1.959964 * np.sqrt(variance))
-    areas = [roc_auc_score(one.labels, one.probabilities) for one in alone]
-    own = roc_auc_score(together.labels, together.probabilities)
-    assert gain.value == pytest.approx(own - np.mean(areas))
-
-
-def test_gain_of_a_model_over_itself_is_exactly_nothing() -> None:
-    assert auroc_gain(scores_of(5), [scores_of(5)]) == (0.0, 0.0, 0.0)
-
-
-def test_gain_is_unknown_where_hold_outs_differ_or_a_class_is_missing() -> None:
-    together = scores_of(5)
-    other = scores_of(5, units=200)
-    single = ModelScores(
-        name="m", labels=np.array([1, 0, 0], np.uint8), probabilities=np.array([0.5, 0.2, 0.1])
-    )
-    assert auroc_gain(together, [other]) is None
-    assert auroc_gain(together, []) is None
-    assert auroc_gain(single, [single]) is None
 
 
 # -- intervals at the ends --------------------------------------------------------------------

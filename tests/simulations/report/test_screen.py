@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.support.rows import night
 from tests.support.runs.grouped import released_groups
 
+from fieldfare.simulations.federation.found import COUNTED, difference
 from fieldfare.simulations.report.screen import details, screen
 
 
@@ -25,20 +26,18 @@ def brief(results: Any) -> list[str]:
     return shown(results, width=80, render=screen)
 
 
-SHARED_ONLY = {"federated": 1.9, "alone": 1.4}
-"""A run whose shared model was not used at home."""
-
-
-def measured_at_home(results: Any, cases: Mapping[str, tuple[float, ...]]) -> Any:
-    """Give institutions own figures: cases found alone, together and used at home, of 1."""
-    for number, key in enumerate(
-        ("alone", "federated", "at_home")[: len(next(iter(cases.values())))]
-    ):
-        rows = results["models"][key]["per_institution"]
-        for name, pair in cases.items():
-            rows[name]["own"]["recall_at_budget"] = pair[number]
-    for entry in results["institutions"]:
-        entry["measured_positives"] = 17
+def counted(results: Any, rows: Mapping[str, tuple[int, int]], judge: str = "labels") -> Any:
+    """Give institutions cases that one side alone finds: together, alone; of 40 each."""
+    told = []
+    for name, (more, fewer) in rows.items():
+        both = {"alone": 10 + fewer, "together": 10 + more, "shared": 9}
+        sides = {"only_together": more, "only_alone": fewer, "difference": difference(more, fewer)}
+        seen = {"customers": 3500, "known": 18, "cases": 40, "reviews": 70}
+        told.append({"name": name, **seen, **both, **sides})
+    total = {key: sum(row[key] for row in told) for key in COUNTED}
+    apart = difference(total["only_together"], total["only_alone"])
+    terms = {"judge": judge, "alert_budget": 0.02, "difference": apart, "institutions": told}
+    results["found"] = {**total, **terms}
     return results
 
 
@@ -53,9 +52,6 @@ def worst_world(results: Any) -> Any:
     results["groups"] |= {"rows": rows, "rows_by_score": rows}
     results["groups"] |= {"recall": 0.5523, "recall_by_score": 0.5617}
     known = {"day": "2026-03-31", "cases": 2211, "mistaken": 1123}
-    results["groups"]["unknown"] = {"of": 1120, "at_home": 1047, "alone": 1044}
-    gain = {"value": 0.012, "low": -0.0234, "high": 0.0345}
-    results["gain_at_home"] = dict.fromkeys(("recall_at_budget", "average_precision"), gain)
     lives = {"survivor_rebuilding": "survivors who start a new life"}
     results["world"] = {
         "at_two_banks": 0.142, "positives": 8_825, "known": known, "lives": lives,
@@ -69,47 +65,36 @@ def worst_world(results: Any) -> Any:
 def test_twenty_lines_hold_it(make_run: Any, institutions: int, noise: str) -> None:
     names = tuple(f"savings bank of a longer name {i}" for i in range(institutions))
     results = make_run(names=names, noise=noise).results
-    lines = brief(worst_world(measured_at_home(results, dict.fromkeys(names, (0.58, 0.46, 0.59)))))
+    lines = brief(worst_world(counted(results, dict.fromkeys(names, (12, 19)), "truth")))
     assert len(lines) <= 20, "\n".join(lines)
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert "\n".join(lines).isascii()
     assert lines[-1].startswith("Open     xdg-open out/demo/report.html")
 
 
-def test_bad_news_for_ones_own_customers_comes_first(make_run: Any) -> None:
-    names = ("north", "south", "west")
-    found = {"north": (0.58, 0.46), "south": (0.5, 0.4), "west": (0.3, 0.35)}
-    lines = brief(measured_at_home(make_run(names=names, quality=SHARED_ONLY).results, found))
-    text = " ".join(" ".join(lines).split())
-    assert "Among their own accounts, of 3 institutions 2 find fewer and 1 more cases" in text
-    assert "(mean change -6 of 100)" in text
-    row = next(line for line in lines if line.startswith("north "))
-    assert row.split()[2] == "17"
-    assert row.split()[-2:] == ["58,", "46"]
+def said(results: Any) -> str:
+    return " ".join(" ".join(brief(results)).split())
 
 
-def test_good_news_is_said_too(make_run: Any) -> None:
-    found = {"a": (0.4, 0.6), "b": (0.4, 0.4), "c": (0.4, 0.6)}
-    results = make_run(names=tuple(found), quality=SHARED_ONLY).results
-    text = " ".join(" ".join(brief(measured_at_home(results, found))).split())
-    assert "Among their own accounts, of 3 institutions none find fewer and 2 more cases" in text
-    assert "(mean change +13 of 100)" in text
+def test_the_count_comes_first_with_what_it_is_of(make_run: Any) -> None:
+    rows = {"north": (9, 1), "south": (2, 1), "west": (0, 8)}
+    results = counted(make_run(names=tuple(rows)).results, rows, "truth")
+    text = said(results)
+    assert "Of 120 cases that no bank knows, 1 more are found by reviewing 2.0%: " in text
+    assert "40 alone, 41 together (difference +1, -9 to +10 in 95 of 100: may be chance)" in text
+    assert "Of 3 institutions 1 gains, 1 loses, of 1 it cannot be told." in text
+    verdicts = {one: line for line in brief(results) for one in rows if line.startswith(one)}
+    assert verdicts["north"].endswith("gains")
+    assert verdicts["west"].rstrip().endswith("loses")
+    assert "cannot be told" in verdicts["south"]
+    assert "Of 210 reviews 169 meet no such case (170 alone)." in text
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(-0.01, 0.03, "may be chance"), (0.002, 0.03, "more than chance")],
-)
-def test_what_using_it_at_home_gains_is_said_with_its_interval(
-    make_run: Any, low: float, high: float, said: str
-) -> None:
-    found = {"a": (0.5, 0.4, 0.6), "b": (0.4, 0.3, 0.4), "c": (0.6, 0.2, 0.5)}
-    results = measured_at_home(make_run(names=tuple(found)).results, found)
-    results["gain_at_home"] = {"recall_at_budget": {"value": 0.0, "low": low, "high": high}}
-    text = " ".join(" ".join(brief(results)).split())
-    assert "find 50 with the shared model used at home, 50 with their own best models" in text
-    assert f"(+0.0; {100 * low:+.1f} to +3.0 in 95 of 100: {said})" in text
-    assert "30 with the shared one as it comes" in text
+def test_bad_news_is_a_count_too(make_run: Any) -> None:
+    rows = {"a": (1, 9), "b": (0, 6), "c": (2, 2)}
+    text = said(counted(make_run(names=tuple(rows)).results, rows))
+    assert "Of 120 known cases held out, 14 fewer are found" in text
+    assert "more than chance" in text
 
 
 def test_who_is_reviewed_in_vain_is_named(make_run: Any) -> None:

@@ -62,33 +62,6 @@ def test_without_a_measurement_nothing_is_claimed() -> None:
     ]
 
 
-def test_gains_name_the_extremes_and_count_who_loses() -> None:
-    results = run_with(federated=(0.85, 0.7), alone=(0.84, 0.7))
-    results["models"]["alone"]["per_institution"] = {
-        name: {"pooled": {"auroc": value}}
-        for name, value in {"a": 0.80, "b": 0.86, "c": 0.86, "d": None}.items()
-    }
-    spread = words.sentence(results, "spread")
-    assert "-0.010 (b) to +0.050 (a)" in spread
-    assert "2 of 3 would rank better alone." in spread
-
-
-def test_whom_a_shared_model_serves_worse_on_its_own_units_is_said() -> None:
-    results = run_with(federated=(0.85, 0.7), alone=(0.80, 0.7))
-    own: dict[str, dict[str, float | None]] = {
-        "federated": {"a": 0.90, "b": 0.80, "c": None},
-        "alone": {"a": 0.88, "b": 0.86, "c": 0.9},
-    }
-    for model, values in own.items():
-        results["models"][model]["per_institution"] = {
-            name: {"pooled": {"auroc": 0.8}, "own": {"auroc": value}}
-            for name, value in values.items()
-        }
-    spread = words.sentence(results, "spread")
-    assert "none of 3 would rank better alone; on their own" in spread
-    assert "1 of 2 would (mean change -0.020)." in spread
-
-
 @pytest.mark.parametrize(
     ("column", "one", "many"),
     [
@@ -266,15 +239,11 @@ def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
     assert "Real prevalence is far lower" in cost
 
 
-def test_what_banks_knew_by_then_is_said_and_who_finds_the_others() -> None:
+def test_what_banks_knew_by_then_is_said() -> None:
     results: dict[str, Any] = {"world": {**FACTS, "known": KNOWN}}
     short = "Invented: nobody exists. Banks knew 211 of 820 cases, and 23 wrongly"
     assert words.sentence(results, "invented") == f"{short}."
     assert "Labels are those of 2026-03-31" in words.world(results)[2]
-    results["groups"] = {"rows": [], "unknown": {"of": 120, "at_home": 47, "alone": 44}}
-    said = "of 120 others held out queues find 47 (own models 44)."
-    assert words.sentence(results, "invented") == f"{short}; {said}"
-    assert words.world(results)[1].endswith(said)
     assert words.sentence({}, "invented") == ""
 
 

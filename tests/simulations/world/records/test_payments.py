@@ -189,7 +189,7 @@ def test_every_account_is_its_institutions_own(
 ) -> None:
     owners = load_institutions(federation=federation)
     check_accounts(
-        WorldPlan.of(people=1_200, months=1, seed=100, institutions=owners, version=version),
+        WorldPlan.of(people=2_000, months=1, seed=100, institutions=owners, version=version),
         tmp_path / "world",
     )
 
