@@ -34,7 +34,7 @@ def counted(results: Any, rows: Mapping[str, tuple[int, int]], judge: str = "lab
         sides = {"only_together": more, "only_alone": fewer, "difference": difference(more, fewer)}
         seen = {"customers": 3500, "known": 18, "cases": 40, "reviews": 70}
         told.append({"name": name, **seen, **both, **sides})
-    total = {key: sum(row[key] for row in told) for key in COUNTED}
+    total = {key: sum(int(str(row[key])) for row in told) for key in COUNTED}
     apart = difference(total["only_together"], total["only_alone"])
     terms = {"judge": judge, "alert_budget": 0.02, "difference": apart, "institutions": told}
     results["found"] = {**total, **terms}
