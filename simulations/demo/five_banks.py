@@ -39,7 +39,7 @@ from fieldfare.simulations.world.writing import MARGINALS, TRUTH, write_world
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
 PREVALENCE: Final = 0.022  # of people's main banks: about 0.02 of all banks' customers
-_SIZES: Final = {
+SIZES: Final = {
     WorldFederation.FIVE: (PEOPLE, PREVALENCE),
     WorldFederation.TWELVE: (50_000, 0.024),  # more people bank at two: 0.02 of customers again
     WorldFederation.TWENTY: (70_000, 0.02),  # nobody banks at two
@@ -75,7 +75,7 @@ def banks_plan(
     Raises:
         UsageError: too few people or too many.
     """
-    usual, prevalence = _SIZES[federation]
+    usual, prevalence = SIZES[federation]
     return WorldPlan.of(
         people=people or usual,
         months=MONTHS,

@@ -1,5 +1,6 @@
 """Five banks of a world that nobody lives in, their study, and the exact path to one screen."""
 
+import html
 import json
 import os
 import re
@@ -57,7 +58,9 @@ from fieldfare.simulations.world.making import make_society
 from fieldfare.simulations.world.studies import last_day
 
 ROOT = Path(__file__).parents[3]
+SIDES = ("alone", "together")
 FEW = 1_500
+MANY = 2_000  # the fewest of twenty banks
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,9 @@ def test_every_feature_is_an_own_one_of_the_pack() -> None:
         assert feature.tag is Dependence.OWN
 
 
-@pytest.mark.parametrize("name", ["five-banks.toml", "twelve-banks.toml", "helplines.toml"])
+@pytest.mark.parametrize(
+    "name", ["five-banks.toml", "twelve-banks.toml", "twenty-banks.toml", "helplines.toml"]
+)
 def test_the_studies_are_listed_with_the_others(name: str) -> None:
     shipped = ROOT / "simulations" / "world" / name
     assert (ROOT / "studies" / name).read_text() == shipped.read_text()
@@ -228,7 +233,7 @@ def test_facts_count_banks_only() -> None:
     "command",
     [
         ["demo"],
-        pytest.param(["demo", "--people", str(FEW), "--version", "1"], marks=pytest.mark.faults),
+        pytest.param(["demo", "--people", str(MANY), "--version", "1"], marks=pytest.mark.faults),
     ],
 )
 def test_it_ends_in_one_screen(
@@ -237,20 +242,22 @@ def test_it_ends_in_one_screen(
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
 ) -> None:
-    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.PEOPLE", FEW)
+    terms = dict.fromkeys(WorldFederation, (MANY, 0.02))
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.SIZES", terms)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
     out = Path("not") / "yet" / "there"
-    study = banks_study()
+    study = banks_study(WorldFederation.TWENTY)
     training = study.training.model_copy(update={"steps": 6})
     brief = study.model_copy(update={"training": training})
     monkeypatch.setattr("fieldfare.simulations.demo.five_banks.banks_study", lambda _: brief)
     assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "Of 100 of their own cases, institutions find" in captured.out
-    assert "Invented: nobody exists." in captured.out
     said = " ".join(captured.out.split())
+    judged = "known cases held out" if "--version" in command else "cases that no bank knows"
+    assert re.search(rf"Of \d+ {judged}, \d+ (more|fewer) are found by reviewing 2.0%", said)
+    assert "Invented: nobody exists." in said
     assert ("which no real bank does" in said) == ("--version" in command)
     assert captured.err == ""
     assert len(captured.out.splitlines()) <= 20
@@ -264,7 +271,26 @@ def test_it_ends_in_one_screen(
     assert results["privacy"]["masked"] is True
     assert len(results["models"]) == 7
     assert results["groups"]["column"] == "persona"
-    assert "Real prevalence is far lower" in (out / "report.html").read_text("utf-8")
+    page = (out / "report.html").read_text("utf-8")
+    assert "Real prevalence is far lower" in page
+    assert_one_story(results, said, page, out)
+
+
+def assert_one_story(results: Any, screen: str, page: str, out: Path) -> None:
+    """Check that screen, report and console have the count of results.json, and one sentence."""
+    found = results["found"]
+    alone, together = (sum(row[key] for row in found["institutions"]) for key in SIDES)
+    count = f"{alone:,} alone, {together:,} together"
+    shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    told = {"screen": screen, "report": shown}
+    if "home" in results:
+        told["console"] = " ".join((out / HOME_BANK / INVENTED).read_text("utf-8").split())
+    sentences = {
+        name: text[text.index(f"Of {found['cases']:,} ") : text.index("cannot be told.")]
+        for name, text in told.items()
+    }
+    assert len(set(sentences.values())) == 1, sentences
+    assert count in sentences["screen"]
 
 
 def test_a_place_that_cannot_be_a_folder_is_bad_input(

@@ -8,23 +8,27 @@ import pytest
 from tests.support.runs.demo_screen import DemoRun, untrue
 
 from fieldfare.shared.cli.root import run
-from fieldfare.simulations.demo.five_banks import PEOPLE, banks_study
+from fieldfare.simulations.demo.five_banks import banks_study
+from fieldfare.simulations.world.institutions import WorldFederation
 
 SEEDS = range(int(os.environ.get("FIELDFARE_DEMO_SEEDS", "1")))
-MANY = int(os.environ.get("FIELDFARE_DEMO_PEOPLE", str(PEOPLE)))
+MANY = int(os.environ.get("FIELDFARE_DEMO_PEOPLE", "70000"))
 LIES = (
-    ("own cases, institutions find ", "own cases, institutions find 1"),
-    ("may be chance", "more than chance"),
-    ("Epsilon 1", "Epsilon 2"),
+    ("cases that no bank knows, ", "cases that no bank knows, 1"),
+    ("more than", "may be"),
+    (" gain", " lose"),
+    ("cannot be told", "gains"),
+    ("2.72 times", "2.62 times"),
     ("nobody exists", "somebody exists"),
-    ("1,000 own", "100 own"),
+    (" reviews ", "0 reviews "),
     ("report.html", "page.html"),
     ("bank-a\n", "bank-b\n"),
 )
 
 
 def demo(folder: Path, seed: int, people: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.PEOPLE", people)
+    terms = {WorldFederation.TWENTY: (people, 0.02)}
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.SIZES", terms)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(folder)
@@ -38,8 +42,9 @@ def test_every_sentence_is_true(
 ) -> None:
     demo(tmp_path, seed, MANY, monkeypatch)
     screen = capsys.readouterr().out
-    found = DemoRun.of(tmp_path / "demo", banks_study(), seed)
+    found = DemoRun.of(tmp_path / "demo", banks_study(WorldFederation.TWENTY), seed)
     assert untrue(found, screen) == [], screen
+    assert found.results["found"]["difference"]["value"] > 0
     for one, other in LIES:
         lie = screen.replace(one, other, 1)
         assert lie == screen or untrue(found, lie), other

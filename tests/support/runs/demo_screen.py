@@ -1,8 +1,8 @@
 """What the demo's screen says, set beside its run's files: each sentence is true, or named.
 
-Counts, scores and rates of the shared model are computed anew from the units, the model's file and
-the world's truth; figures of models that stay at home come from results.json, which has them by
-institution. Nothing here is shared with what writes the sentences.
+Who is a case, who is known and how many are reviewed is counted anew from the units and the world's
+truth; cases found by models that stay at home come from results.json, which has them by bank.
+Nothing here is shared with what writes the sentences.
 """
 
 import json
@@ -17,43 +17,32 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from tests.support.runs.demo_home import untrue_home
 
-from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.model_scores import read_model
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
-HEADS: Final = ("Answer", "Reviews", "Privacy", "World", "Open", "Alerts")
+HEADS: Final = ("Privacy", "Reviews", "World", "Open", "Alerts")
 LINES: Final = 20
 COLUMNS: Final = 80
 UNKNOWN: Final = "unknown_case"
-FEWEST: Final = 5  # held-out cases of which the table says figures
+SHOWN: Final = 5  # banks, or one less and how many are left
 SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
-_NUMBER: Final = r"(-|[+-]?[\d.]+)"
+_SIGNED: Final = r"([+-][\d,]+)"
 
 Values = np.ndarray[Any, Any]
-Figures = dict[str, float | None]
-"""By bank; None where no case is held out."""
 
 
 @dataclass(frozen=True)
 class Bank:
-    """One bank's held-out customers under the shared model."""
+    """One bank's held-out customers; kinds of all of its customers, and who of them is known."""
 
-    scores: Values
     labels: Values
     kinds: Values
-    customers: int
     units: Values
-
-    def found(self, budget: float) -> float | None:
-        """Return the share of its cases among its highest scores; None where it has none."""
-        if not self.labels.any():
-            return None
-        top = np.argsort(-self.scores, kind="stable")[: max(1, round(budget * self.labels.size))]
-        return float(self.labels[top].sum() / self.labels.sum())
+    everybody: Values
+    known: Values
 
 
 @dataclass(frozen=True)
@@ -80,30 +69,25 @@ class DemoRun:
         population = load_population(study, choice, seed=seed)
         table = pq.read_table(units, columns=["institution", "persona"]).to_pydict()
         owners, kinds = (np.array(table[name]) for name in ("institution", "persona"))
-        parameters, model = read_model(folder / "model.safetensors", study), model_for(study)
         banks = {}
         for name, records in population.records.items():
             held = population.holdout[name]
             data = records.data.select(held)
-            scores = model.scores(parameters, data)
-            mine, ids = kinds[owners == name][held], np.array(records.units)[held]
-            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records), ids)
+            mine, ids = kinds[owners == name], np.array(records.units)[held]
+            known = records.data.labels == 1
+            banks[name] = Bank(data.labels.astype(int), mine[held], ids, mine, known)
         results = json.loads((folder / "results.json").read_text("utf-8"))
         return cls(folder, study, banks, results)
 
-    def own(self, model: str, key: str) -> Figures:
-        """Return a figure of models of one kind on each bank's own hold-out."""
-        rows = self.results["models"][model]["per_institution"]
-        return {name: row["own"][key] for name, row in rows.items()}
-
-    def recall(self) -> Figures:
-        """Return the share of own cases that the shared model finds, by bank."""
-        return {n: one.found(self.study.evaluation.alert_budget) for n, one in self.banks.items()}
-
     @property
-    def cases(self) -> list[int]:
-        """Return how many cases banks have held out, those that have any."""
-        return [int(one.labels.sum()) for one in self.banks.values() if one.labels.any()]
+    def hidden(self) -> dict[str, tuple[int, int, int]]:
+        """Return by bank whom it does not know as a case: customers, cases, and reviews of them."""
+        found = {}
+        for name, bank in self.banks.items():
+            free = int((~bank.known).sum())
+            reviews = max(1, round(self.study.evaluation.alert_budget * free))
+            found[name] = (free, int((bank.everybody == UNKNOWN).sum()), reviews)
+        return found
 
     def reviewed(self) -> dict[str, tuple[int, int]]:
         """Return by kind of life how many are reviewed in vain, of how many held out unlabelled.
@@ -133,7 +117,9 @@ def untrue(run: DemoRun, screen: str) -> list[str]:
     if len(lines) > LINES:
         found.append(f"{len(lines)} lines")
     top, said = _split(lines)
-    found += _table(run, top)
+    cut = next((n for n, line in enumerate(top) if line.startswith("each institution")), len(top))
+    found += _answer(run, " ".join(line.strip() for line in top[1:cut]))
+    found += _table(run, [top[0], *top[cut:]])
     for head in HEADS:
         if head not in said:
             found.append(f"{head}: not there")
@@ -147,7 +133,7 @@ def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
     top: list[str] = []
     said: dict[str, str] = {}
     for line in lines:
-        head = re.match(r"(Answer|Reviews|Privacy|Warning|World|Open|Alerts) +(.*)", line)
+        head = re.match(r"(Reviews|Privacy|Warning|World|Open|Alerts) +(.*)", line)
         if head:
             said[head[1]] = head[2].strip()
         elif said:
@@ -163,33 +149,43 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
     how = "noise and masks as deployed; all records were on this one machine."
     if exact != (top[0] == f"{run.study.name}: {how}"):
         yield f"the kind of run: {top[0]}"
-    budget = f"{100 * run.study.evaluation.alert_budget:.1f}%"
-    if budget not in top[1]:
-        yield f"the alert budget is {budget}: {top[1]}"
-    models = ("alone", "federated", "at_home")
-    recall: dict[str, Figures] = {"federated": run.recall()}
-    for model in ("alone", "at_home"):
-        recall[model] = run.own(model, "recall_at_budget")
-    rows = {line.split()[0]: line.split()[1:] for line in top[3:]}
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in top[3:]}
+    told = {row["name"]: row for row in run.results["found"]["institutions"]}
     shown = sorted(run.banks)
-    if set(rows) != set(shown):
-        yield f"rows of {sorted(rows)}, banks are {shown}"
-    for name, bank in run.banks.items():
-        expected = [f"{bank.customers:,}", f"{int(bank.labels.sum()):,}"]
-        figures = [(recall[model][name], 100, 0) for model in models]
-        few = int(bank.labels.sum()) < FEWEST
-        expected += ["-" if few else _shown(*one) for one in figures]
-        if [cell.rstrip(",") if "," in cell[-1:] else cell for cell in rows[name]] != expected:
-            yield f"{name}: {rows[name]}, expected {expected}"
+    left = len(shown) - (SHOWN - 1) if len(shown) > SHOWN else 0
+    for name in shown[: len(shown) - left]:
+        row = told[name]
+        yield from (f"{name}: {what}" for what in _counted(run, name, row))
+        low, high = _ends(row["only_together"], row["only_alone"])
+        more = row["together"] - row["alone"]
+        verdict = "gains" if low > 0 else "loses" if high < 0 else "cannot be told"
+        both = f"{row['alone']}, {row['together']}"
+        expected = f"{row['cases']:,} {both} {more:+} ({low:+.0f} to {high:+.0f}) {verdict}"
+        if rows.pop(name, "") != expected:
+            yield f"{name}: expected {expected}"
+    if rows != ({str(left): "in the report"} if left else {}):
+        yield f"rows of others: {rows}"
 
 
-def _shown(value: float | None, times: int, places: int) -> str:
-    return "-" if value is None else f"{times * value:.{places}f}"
+def _counted(run: DemoRun, name: str, row: dict[str, Any]) -> Iterator[str]:
+    """Check a bank's counts against the world's truth, and against each other."""
+    said = tuple(row[key] for key in ("customers", "cases", "reviews"))
+    if said != run.hidden[name]:
+        yield f"{said}, expected {run.hidden[name]}"
+    if row["known"] != int(run.banks[name].known.sum()):
+        yield f"{row['known']} known"
+    if row["together"] - row["alone"] != row["only_together"] - row["only_alone"]:
+        yield "what one side alone finds is no difference"
+    if not max(row["alone"], row["together"], row["shared"]) <= min(row["cases"], row["reviews"]):
+        yield "more found than there are"
 
 
-def _mean(values: Figures) -> float:
-    known = [value for value in values.values() if value is not None]
-    return sum(known) / len(known)
+def _ends(more: int, fewer: int) -> tuple[float, float]:
+    """Return 95 % of how many cases more are found together: Clopper and Pearson, by search."""
+    many = more + fewer
+    low = brentq(lambda p: binom.sf(more - 1, many, p) - 0.025, 0, 1) if more else 0.0
+    high = brentq(lambda p: binom.cdf(more, many, p) - 0.025, 0, 1) if fewer else 1.0
+    return many * (2 * float(low) - 1), many * (2 * float(high) - 1)
 
 
 def _near(said: str, value: float, places: int) -> bool:
@@ -197,54 +193,57 @@ def _near(said: str, value: float, places: int) -> bool:
 
 
 def _answer(run: DemoRun, text: str) -> Iterator[str]:
+    """Check the sentence by counts of results.json, and those by the world's truth."""
     found = re.fullmatch(
-        r"Of 100 of their own cases, institutions find (\d+) with the shared model used at home, "
-        rf"(\d+) with their own best models \({_NUMBER}; {_NUMBER} to {_NUMBER} in 95 of 100: "
-        r"(may be chance|more than chance)\), (\d+) with the shared one as it comes\.",
+        r"Of ([\d,]+) cases that no bank knows, ([\d,]+) (more|fewer) are found by reviewing "
+        rf"([\d.]+)%: ([\d,]+) alone, ([\d,]+) together \(difference {_SIGNED}, {_SIGNED} to "
+        rf"{_SIGNED} in 95 of 100: (may be|more than) chance\)\. Of (\d+) institutions (\d+) "
+        r"gains?, (\d+) loses?, of (\d+) it cannot be told\.",
         text,
     )
     if not found:
         yield f"not understood: {text}"
         return
-    home, alone = (100 * _mean(run.own(m, "recall_at_budget")) for m in ("at_home", "alone"))
-    shared = 100 * _mean(run.recall())
-    for what, said, value, places in (
-        ("at home", found[1], home, 0), ("own best", found[2], alone, 0),
-        ("difference", found[3], home - alone, 1), ("as it comes", found[7], shared, 0),
-    ):  # fmt: skip
-        if not _near(said, value, places):
-            yield f"{what}: {said}, expected {value:.2f}"
-    low, high = float(found[4]), float(found[5])
-    if not low <= float(found[3]) <= high:
-        yield f"{found[3]} lies outside {low} to {high}"
-    half = 196 * math.sqrt(sum(0.5 / n for n in run.cases)) / len(run.cases)
-    if high - low > 2 * half:  # no two models can differ that much by chance of the held-out
-        yield f"interval {low} to {high} is wider than two coins for each case, {2 * half:.1f}"
-    if (found[6] == "may be chance") != (low <= 0 <= high):
-        yield f"{found[6]} beside {low} to {high}"
+    rows = run.results["found"]["institutions"]
+    cases = sum(many for _, many, _ in run.hidden.values())
+    alone, together, more, fewer = (
+        sum(row[key] for row in rows)
+        for key in ("alone", "together", "only_together", "only_alone")
+    )
+    low, high = _ends(more, fewer)
+    each = [_ends(row["only_together"], row["only_alone"]) for row in rows]
+    gain, lose = sum(one > 0 for one, _ in each), sum(one < 0 for _, one in each)
+    apart, chance = together - alone, "may be" if low <= 0 <= high else "more than"
+    expected = [
+        f"{cases:,}", f"{abs(apart):,}", "fewer" if apart < 0 else "more",
+        f"{100 * run.study.evaluation.alert_budget:.1f}", f"{alone:,}", f"{together:,}",
+        f"{apart:+.0f}", f"{low:+.0f}", f"{high:+.0f}", chance,
+        str(len(run.banks)), str(gain), str(lose), str(len(rows) - gain - lose),
+    ]  # fmt: skip
+    if list(found.groups()) != expected:
+        yield f"{found.groups()}, expected {expected}"
 
 
 def _reviews(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"Of 1,000 own customers ([\d.]+) are reviewed at home but no known case \(own "
-        r"models ([\d.]+)\)\."
-        r"(?: Most often these are ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
-        r" People decide\.",
+        r"Of ([\d,]+) reviews ([\d,]+) meet no such case \(([\d,]+) alone\)\."
+        r"(?: Of those held out, most often these are ([a-z -]+) \((\d+) of (\d+)\)"
+        r"(?:, too often (.+?))?\.)? People decide\.",
         text,
     )
     if not found:
         yield f"not understood: {text}"
         return
-    thousand = 1000 * run.study.evaluation.alert_budget
-    for said, model in ((found[1], "at_home"), (found[2], "alone")):
-        value = thousand * (1 - _mean(run.own(model, "precision_at_budget")))
-        if not _near(said, value, 1):
-            yield f"in vain, {model}: {said}, expected {value:.2f}"
+    told = run.results["found"]
+    reviews = sum(many for _, _, many in run.hidden.values())
+    vain = [reviews, reviews - told["together"], reviews - told["alone"]]
+    if [int(one.replace(",", "")) for one in found.groups()[:3]] != vain:
+        yield f"{found.groups()[:3]}, expected {vain}"
     counted = run.reviewed()
     queued = sum(wrong for wrong, _ in counted.values())
     if queued > run.alerts() + len(run.banks):
         yield f"{queued} reviewed in vain, and {run.alerts()} in all"
-    if found[3]:
+    if found[4]:
         said = run.results["world"]["lives"]
         yield from _groups({said[name]: pair for name, pair in counted.items()}, found, said)
     elif any(wrong for wrong, _ in counted.values()):
@@ -255,9 +254,9 @@ def _groups(
     counted: dict[str, tuple[int, int]], found: re.Match[str], lives: dict[str, str]
 ) -> Iterator[str]:
     """Check whom queues review most, and who of the spared is named as too often."""
-    first = found[3]
-    if counted.get(first) != (int(found[4]), int(found[5])):
-        yield f"{first}: {found[4]} of {found[5]}, expected {counted.get(first)}"
+    first = found[4]
+    if counted.get(first) != (int(found[5]), int(found[6])):
+        yield f"{first}: {found[5]} of {found[6]}, expected {counted.get(first)}"
     worst = max(counted, key=lambda name: _least(*counted[name]))
     if first != worst:
         yield f"most is said of {first}, and {worst} is reviewed more surely"
@@ -265,7 +264,7 @@ def _groups(
     times = {name: _times(counted, name) for name in spared if counted.get(name)}
     sure = {name for name, value in times.items() if value > 2.05} - {first}
     may = {name for name, value in times.items() if value > 1.95} - {first}
-    named = re.findall(r"([a-z -]+?) \((\d+) of (\d+)\)", (found[6] or "").replace(" and ", " "))
+    named = re.findall(r"([a-z -]+?) \((\d+) of (\d+)\)", (found[7] or "").replace(" and ", " "))
     said = {name.strip(): (int(w), int(n)) for name, w, n in named}
     if not sure <= set(said) <= may or said != {name: counted[name] for name in said}:
         yield f"too often: {said}, expected {sorted(sure)}"
@@ -330,25 +329,20 @@ def _at_two_banks(run: DemoRun) -> float:
 
 def _world(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"Invented: nobody exists\. Banks knew ([\d,]+) of ([\d,]+) cases, and ([\d,]+) wrongly; "
-        r"of ([\d,]+) others held out queues find ([\d,]+) \(own models ([\d,]+)\)\.",
+        r"Invented: nobody exists\. Banks knew ([\d,]+) of ([\d,]+) cases, and ([\d,]+) wrongly\.",
         text,
     )
     if not found:
         yield f"not understood: {text}"
         return
     cases, labelled = _cases(run), _labelled(run)
-    unknown = sum(int((one.kinds == UNKNOWN).sum()) for one in run.banks.values())
-    queued = run.results["groups"]["unknown"]
-    counted = [len(cases & labelled), len(cases), len(labelled - cases), unknown]
-    counted += [queued["at_home"], queued["alone"]]
+    unknown = sum(many for _, many, _ in run.hidden.values())
+    counted = [len(cases & labelled), len(cases), len(labelled - cases)]
     said = [int(one.replace(",", "")) for one in found.groups()]
     if said != counted:
         yield f"{said}, expected {counted}"
-    positives = sum(int(one.labels.sum()) for one in run.banks.values())
-    held = sum(one.labels.size for one in run.banks.values())
-    if unknown + positives > held or max(queued["at_home"], queued["alone"]) > unknown:
-        yield f"{queued} of {unknown} unknown ones, {held} held out"
+    if unknown != len(cases - labelled):
+        yield f"{unknown} cases are unknown by the units, {len(cases - labelled)} by the truth"
 
 
 def _cases(run: DemoRun) -> set[tuple[str, str]]:
@@ -394,7 +388,6 @@ def _alerts(run: DemoRun, text: str) -> Iterator[str]:
 
 
 _CHECKS: Final[dict[str, Callable[[DemoRun, str], Iterator[str]]]] = {
-    "Answer": _answer,
     "Reviews": _reviews,
     "Privacy": _privacy,
     "World": _world,
