@@ -7,6 +7,7 @@ from tests.support.homes import journals
 from tests.support.homes.consoles import HOST, TOKEN, Browser, ConsoleBench, desk, kept_alerts
 
 from fieldfare.client.alerts.store import open_store
+from fieldfare.client.home.keys import INVENTED
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.console.rights import ConsoleRole
 
@@ -39,6 +40,12 @@ def take(browser: Browser, alert: str, what: str = "take", **changes: str) -> tu
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
     answer = browser.sent(f"/alerts/{alert}/{what}", fields | changes)
     return answer.status_code, answer.text
+
+
+def test_the_first_page_says_what_an_invented_home_is_of(home: Home, anna: Browser) -> None:
+    assert "nobody in it exists" not in anna.shown("/")
+    (home.path / INVENTED).write_text("Made by a demo: nobody in it exists. Of 9 cases <b>.")
+    assert "nobody in it exists. Of 9 cases <b>." in " ".join(anna.shown("/").split())
 
 
 def test_pages_follow_each_other_and_hold_every_alert_once(anna: Browser) -> None:
