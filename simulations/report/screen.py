@@ -23,7 +23,7 @@ WIDTH: Final = 100
 LOUD: Final = "bold yellow"
 NARROW: Final = 80
 MOST_NAME: Final = 16
-MOST_OWN: Final = 5
+MOST_OWN: Final = 4
 """Rows of the short screen; the report has all."""
 MOST_INSTITUTIONS: Final = 5
 """Rows for single institutions; the report has all."""

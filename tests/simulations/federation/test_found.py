@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from tests.simulations.demo.test_five_banks import FEW
 
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.paired import HeldScores
@@ -69,7 +68,7 @@ def test_without_a_case_nothing_is_said() -> None:
 
 
 def test_the_truth_judges_everybody_whom_no_bank_knows_out_of_fold(tmp_path: Path) -> None:
-    task = banks_task(tmp_path, seed=3, people=FEW)
+    task = banks_task(tmp_path, seed=3, people=6_000)
     population = load_population(task.study, task.choice, seed=3)
     shared = model_for(task.study).initial(-3.0)
     fits = OwnFits.begin(task.study, shared, population.training)

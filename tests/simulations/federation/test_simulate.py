@@ -465,7 +465,7 @@ def test_progress_is_told_from_step_to_step(work: SimulationFolder) -> None:
     steps = [(done, total) for what, done, total in told if what == "training together"]
     assert steps == [(step, 6) for step in range(1, 7)]
     # What each learns alone is its own model, which is made beside the federation.
-    whats = ["baseline central", *["used at home"] * 3]
+    whats = ["baseline central", *["used at home"] * 6]  # own models, and the shared one
     assert [what for what, _, _ in told[6:]] == whats
 
 

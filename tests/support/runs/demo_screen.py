@@ -27,7 +27,7 @@ HEADS: Final = ("Privacy", "Reviews", "World", "Open", "Alerts")
 LINES: Final = 20
 COLUMNS: Final = 80
 UNKNOWN: Final = "unknown_case"
-SHOWN: Final = 5  # banks, or one less and how many are left
+SHOWN: Final = 4  # banks, or one less and how many are left
 SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
 _SIGNED: Final = r"([+-][\d,]+)"
 
