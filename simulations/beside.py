@@ -64,7 +64,7 @@ class SideProcess:
             [pool.submit(_called, packed, _packed(one)) for one in reversed(each)] if pool else []
         )
 
-        def gathered(said: Callable[[int], None] = lambda _: None) -> list[T]:
+        def gather(said: Callable[[int], None] = lambda _: None) -> list[T]:
             """Return all results; told the place of each."""
             found = []
             for place, one in enumerate(each):
@@ -73,7 +73,7 @@ class SideProcess:
                 found.append(function(*one) if mine else begun[-1 - place].result())
             return found
 
-        return gathered
+        return gather
 
 
 ALONE: Final = SideProcess()

@@ -9,7 +9,7 @@ from typing import Final
 
 from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue, open_queue
 from fieldfare.client.desk.place import SOCKET, START, beside
-from fieldfare.client.home.keys import INVENTED
+from fieldfare.client.home.layout import INVENTED
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import Entropy
 from fieldfare.shared.console.place import AccountsPlace, accounts_in

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import INVENTED, Home
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.identity import (
     check_rotation,
@@ -49,7 +49,6 @@ open_token_key: Final = late("fieldfare.shared.system.token_keys", "open_token_k
 HOLDOUT_BYTES: Final = 32
 SIMULATED_BYTES: Final = 64  # of a simulation's: the longest key of BLAKE2b
 LOST: Final = ".lost"  # after a public key whose private half no restored home has
-INVENTED: Final = "invented"  # a file in the home of a bank that nobody runs
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder 
 RUN_FOLDER: Final = 0o750
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
 NODE_FILE: Final = "node.toml"
+INVENTED: Final = "invented"  # a file in the home of a bank that nobody runs: what made it
 
 
 @dataclass(frozen=True)

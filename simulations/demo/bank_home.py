@@ -24,8 +24,8 @@ from fieldfare.client.approvals.approval import approve, receive
 from fieldfare.client.console.place import console_place
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.comparisons import ComparedKey, ComparisonMethod, keep_compared
-from fieldfare.client.home.keys import INVENTED, load_identity
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.keys import load_identity
+from fieldfare.client.home.layout import INVENTED, Home
 from fieldfare.client.home.policy_objections import study_columns
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import stamp

@@ -90,21 +90,21 @@ def found_figures(judge: str, units: Mapping[str, JudgedUnits], budget: float) -
     total = {key: sum(one[key] for one in counts.values()) for key in COUNTED}
     if not total["cases"]:
         return {}
-    rows = [{"name": name, **_compared(one)} for name, one in counts.items()]
+    rows = [{"name": name, **_set_against(one)} for name, one in counts.items()]
     terms = {"judge": judge, "alert_budget": budget}
-    return {"found": {**terms, **_compared(total), "institutions": rows}}
+    return {"found": {**terms, **_set_against(total), "institutions": rows}}
 
 
-def _compared(counts: dict[str, int]) -> dict[str, Any]:
+def _set_against(counts: dict[str, int]) -> dict[str, Any]:
     return {**counts, "difference": difference(counts["only_together"], counts["only_alone"])}
 
 
-def hidden(population: Population, homes: Homes, shared: SumModel) -> dict[str, JudgedUnits]:
+def rank_hidden(population: Population, homes: Homes, shared: SumModel) -> dict[str, JudgedUnits]:
     """Return all customers whom their institution does not know as a case, by institution."""
-    return dict(_hidden(population, homes, shared))
+    return dict(_rank_each(population, homes, shared))
 
 
-def _hidden(
+def _rank_each(
     population: Population, homes: Homes, shared: SumModel
 ) -> Iterator[tuple[str, JudgedUnits]]:
     for name, records in population.records.items():
@@ -123,7 +123,7 @@ def _hidden(
         yield name, JudgedUnits(chosen, cases, tiers, known)
 
 
-def held(
+def rank_held(
     models: Mapping[str, Mapping[str, SumModel]], test: MeasuredUnits
 ) -> dict[str, JudgedUnits]:
     """Return each institution's own held-out units, whose labels judge; {} without own models.

@@ -42,7 +42,7 @@ from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.engines.ray_actors import grouped
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import HomedInstitution, HomeInRun, LocalFederation
-from fieldfare.simulations.federation.found import found_figures, held, hidden
+from fieldfare.simulations.federation.found import found_figures, rank_held, rank_hidden
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
     Homes,
@@ -242,14 +242,14 @@ def simulated(
             given = TrainingInputs(trainer, population.training)
             others = _others(task, given, test, progress)
     clock.mark("baselines_seconds", since)
-    scored = {key: _scored(trained, test) for key, trained in models.items()}
+    scored = {key: _score(trained, test) for key, trained in models.items()}
     results = _results(task, plan, outcome, participants, population, models, (test, scored))
     budget = task.study.evaluation.alert_budget
     if homes is not None and (task.world or {}).get("known"):
-        everybody = hidden(population, homes, models[FEDERATED][""])
+        everybody = rank_hidden(population, homes, models[FEDERATED][""])
         results |= found_figures("truth", everybody, budget)
     elif models:
-        results |= found_figures("labels", held(models, test), budget)
+        results |= found_figures("labels", rank_held(models, test), budget)
     if others:
         results["others"] = others
     for found in outcome.answers:
@@ -567,7 +567,7 @@ def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
     }
 
 
-def _scored(trained: Models, test: MeasuredUnits) -> Chances:
+def _score(trained: Models, test: MeasuredUnits) -> Chances:
     return {name: chances(one.scores(test.data)) for name, one in trained.items()}
 
 

@@ -28,7 +28,7 @@ from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import MONTHS, banks_study
-from fieldfare.simulations.federation.found import found_figures, hidden
+from fieldfare.simulations.federation.found import found_figures, rank_hidden
 from fieldfare.simulations.federation.homes import JointTrainer, OwnFits, homes_of
 from fieldfare.simulations.federation.population import (
     Population,
@@ -133,7 +133,7 @@ def first(population: Population, count: int, after: int = 0) -> Population:
     )
 
 
-def measured(
+def measure(
     point: Point, everybody: Population, fits: dict[str, HomeFits], seed: int
 ) -> dict[str, Any]:
     """Measure one point in one world."""
@@ -151,7 +151,9 @@ def measured(
         mine = [fits[name] for name in ranked.records]
         own = OwnFits(ranked.training, lambda *_, mine=mine: mine)
         model = SumModel(model_for(study), shared)
-        found = found_figures("truth", hidden(ranked, homes_of(own, shared), model), 0.02)["found"]
+        found = found_figures("truth", rank_hidden(ranked, homes_of(own, shared), model), 0.02)[
+            "found"
+        ]
         rows += found["institutions"]
         for key, value in found.items():
             if isinstance(value, int):
@@ -179,10 +181,10 @@ def measure_world(
             for name, data in first(population, most).training.items()
         }
         for point in some:
-            yield {"seed": seed, **asdict(point), **measured(point, population, fits, seed)}
+            yield {"seed": seed, **asdict(point), **measure(point, population, fits, seed)}
 
 
-def grouped(rows: Sequence[dict[str, Any]]) -> dict[Point, list[dict[str, Any]]]:
+def group(rows: Sequence[dict[str, Any]]) -> dict[Point, list[dict[str, Any]]]:
     """Return rows by their point."""
     keys = tuple(Point.__dataclass_fields__)
     found: dict[Point, list[dict[str, Any]]] = {}
@@ -195,7 +197,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a line of Markdown for each point: sums over worlds, and a paired interval by world."""
     yield f"| {' | '.join(HEADS)} |"
     yield "|---" * len(HEADS) + "|"
-    for point, some in grouped(rows).items():
+    for point, some in group(rows).items():
         total = {key: sum(row[key] for row in some) for key in some[0] if key not in asdict(point)}
         share = [100 * (row["together"] - row["alone"]) / row["alone"] for row in some]
         mean, many = float(np.mean(share)), len(share)
@@ -218,7 +220,7 @@ def power(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     The spread is the larger one of that between worlds and of that of the cases which one side
     alone finds (the root of their number).
     """
-    for point, some in grouped(rows).items():
+    for point, some in group(rows).items():
         apart = [row["together"] - row["alone"] for row in some]
         one_side = np.mean([row["only_alone"] + row["only_together"] for row in some])
         spread = max(float(np.std(apart, ddof=1)) if len(apart) > 1 else 0.0, math.sqrt(one_side))
@@ -230,7 +232,7 @@ def power(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def kept(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -247,7 +249,7 @@ def main() -> None:
     parser.add_argument("--power", type=Path)
     asked = parser.parse_args()
     if asked.table or asked.power:
-        shown = table(kept(asked.table)) if asked.table else power(kept(asked.power))
+        shown = table(read_rows(asked.table)) if asked.table else power(read_rows(asked.power))
         sys.stdout.write("\n".join([*shown, ""]))
         return
     asked.out.parent.mkdir(parents=True, exist_ok=True)
@@ -256,8 +258,8 @@ def main() -> None:
         points = [Point(many, size=asked.size) for many in asked.members]
     low, _, high = asked.seeds.partition("-")
     for seed in range(int(low), int(high or low) + 1):
-        rows = kept(asked.out) if asked.out.exists() else []
-        there = grouped([row for row in rows if row["seed"] == seed])
+        rows = read_rows(asked.out) if asked.out.exists() else []
+        there = group([row for row in rows if row["seed"] == seed])
         missing = [one for one in points if one not in there and one.members <= asked.banks]
         if missing:
             for row in measure_world(asked.out.parent, seed, missing, asked.banks):

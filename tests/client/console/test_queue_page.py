@@ -7,8 +7,7 @@ from tests.support.homes import journals
 from tests.support.homes.consoles import HOST, TOKEN, Browser, ConsoleBench, desk, kept_alerts
 
 from fieldfare.client.alerts.store import open_store
-from fieldfare.client.home.keys import INVENTED
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import INVENTED, Home
 from fieldfare.shared.console.rights import ConsoleRole
 
 SCRIPT = "<script>alert(1)</script>"

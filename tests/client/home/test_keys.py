@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from fieldfare.client.home import keys
 from fieldfare.client.home.keys import (
-    INVENTED,
     identity_fingerprint,
     load_holdout_key,
     load_identity,
@@ -26,7 +25,7 @@ from fieldfare.client.home.keys import (
     revoke_identity,
     rotate_identity,
 )
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import INVENTED, Home
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.identity import check_revocation, check_rotation, public_hex

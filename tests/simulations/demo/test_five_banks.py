@@ -24,7 +24,7 @@ from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft
 from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.alerts.text import card
-from fieldfare.client.home.keys import INVENTED
+from fieldfare.client.home.layout import INVENTED
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.records import read_records
 from fieldfare.client.records.sources.source import table_at

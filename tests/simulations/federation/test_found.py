@@ -17,7 +17,7 @@ from fieldfare.simulations.federation.found import (
     JudgedUnits,
     difference,
     found_figures,
-    hidden,
+    rank_hidden,
 )
 from fieldfare.simulations.federation.homes import OwnFits, homes_of
 from fieldfare.simulations.federation.population import load_population
@@ -47,14 +47,14 @@ def test_where_both_find_the_same_nothing_differs() -> None:
     assert set(difference(0, 0).values()) == {0}
 
 
-def judged(alone: list[float], home: list[float], cases: list[int]) -> JudgedUnits:
+def judge(alone: list[float], home: list[float], cases: list[int]) -> JudgedUnits:
     scores = HeldScores(np.array(alone), np.array(home)[::-1], np.array(home))
     return JudgedUnits(scores, np.array(cases) == 1)
 
 
 def test_counts_of_institutions_add_up_with_their_denominators() -> None:
-    one = judged([9, 8, 1, 0], [9, 0, 8, 1], [1, 0, 1, 0])
-    two = judged([9, 8, 1, 0], [0, 1, 8, 9], [0, 0, 1, 1])
+    one = judge([9, 8, 1, 0], [9, 0, 8, 1], [1, 0, 1, 0])
+    two = judge([9, 8, 1, 0], [0, 1, 8, 9], [0, 0, 1, 1])
     found = found_figures("labels", {"one": one, "two": two}, 0.5)["found"]
     first, second = found["institutions"]
     assert [first[key] for key in ("cases", "reviews", "alone", "together")] == [2, 2, 1, 2]
@@ -64,7 +64,7 @@ def test_counts_of_institutions_add_up_with_their_denominators() -> None:
 
 
 def test_without_a_case_nothing_is_said() -> None:
-    assert found_figures("labels", {"one": judged([1, 0], [1, 0], [0, 0])}, 0.5) == {}
+    assert found_figures("labels", {"one": judge([1, 0], [1, 0], [0, 0])}, 0.5) == {}
 
 
 def test_the_truth_judges_everybody_whom_no_bank_knows_out_of_fold(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_truth_judges_everybody_whom_no_bank_knows_out_of_fold(tmp_path: Pat
     shared = model_for(task.study).initial(-3.0)
     fits = OwnFits.begin(task.study, shared, population.training)
     homes = homes_of(fits, shared)
-    units = hidden(population, homes, SumModel(model_for(task.study), shared))
+    units = rank_hidden(population, homes, SumModel(model_for(task.study), shared))
     for name, one in units.items():
         records = population.records[name]
         assert len(one.cases) == int((records.data.labels == 0).sum())

@@ -26,7 +26,7 @@ def brief(results: Any) -> list[str]:
     return shown(results, width=80, render=screen)
 
 
-def counted(results: Any, rows: Mapping[str, tuple[int, int]], judge: str = "labels") -> Any:
+def count(results: Any, rows: Mapping[str, tuple[int, int]], judge: str = "labels") -> Any:
     """Give institutions cases that one side alone finds: together, alone; of 40 each."""
     told = []
     for name, (more, fewer) in rows.items():
@@ -65,7 +65,7 @@ def worst_world(results: Any) -> Any:
 def test_twenty_lines_hold_it(make_run: Any, institutions: int, noise: str) -> None:
     names = tuple(f"savings bank of a longer name {i}" for i in range(institutions))
     results = make_run(names=names, noise=noise).results
-    lines = brief(worst_world(counted(results, dict.fromkeys(names, (12, 19)), "truth")))
+    lines = brief(worst_world(count(results, dict.fromkeys(names, (12, 19)), "truth")))
     assert len(lines) <= 20, "\n".join(lines)
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert "\n".join(lines).isascii()
@@ -78,7 +78,7 @@ def said(results: Any) -> str:
 
 def test_the_count_comes_first_with_what_it_is_of(make_run: Any) -> None:
     rows = {"north": (9, 1), "south": (2, 1), "west": (0, 8)}
-    results = counted(make_run(names=tuple(rows)).results, rows, "truth")
+    results = count(make_run(names=tuple(rows)).results, rows, "truth")
     text = said(results)
     assert "Of 120 cases that no bank knows, 1 more are found by reviewing 2.0%: " in text
     assert "40 alone, 41 together (difference +1, -8 to +10 in 95 of 100: may be chance)" in text
@@ -92,7 +92,7 @@ def test_the_count_comes_first_with_what_it_is_of(make_run: Any) -> None:
 
 def test_bad_news_is_a_count_too(make_run: Any) -> None:
     rows = {"a": (1, 9), "b": (0, 6), "c": (2, 2)}
-    text = said(counted(make_run(names=tuple(rows)).results, rows))
+    text = said(count(make_run(names=tuple(rows)).results, rows))
     assert "Of 120 known cases held out, 14 fewer are found" in text
     assert "more than chance" in text
 

@@ -155,7 +155,7 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
     left = len(shown) - (SHOWN - 1) if len(shown) > SHOWN else 0
     for name in shown[: len(shown) - left]:
         row = told[name]
-        yield from (f"{name}: {what}" for what in _counted(run, name, row))
+        yield from (f"{name}: {what}" for what in _check_counts(run, name, row))
         low, high = _ends(row["only_together"], row["only_alone"])
         more = row["together"] - row["alone"]
         verdict = "gains" if low > 0 else "loses" if high < 0 else "cannot be told"
@@ -167,7 +167,7 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
         yield f"rows of others: {rows}"
 
 
-def _counted(run: DemoRun, name: str, row: dict[str, Any]) -> Iterator[str]:
+def _check_counts(run: DemoRun, name: str, row: dict[str, Any]) -> Iterator[str]:
     """Check a bank's counts against the world's truth, and against each other."""
     said = tuple(row[key] for key in ("customers", "cases", "reviews"))
     if said != run.hidden[name]:
