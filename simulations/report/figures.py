@@ -99,9 +99,9 @@ class FoundTally(NamedTuple):
 
 
 def verdict_of(row: Mapping[str, Any]) -> str:
-    """Say whether an institution gains, loses, or cannot be told: by its interval alone."""
-    apart = row["difference"]
-    return "gains" if apart["low"] > 0 else "loses" if apart["high"] < 0 else "cannot be told"
+    """Say whether an institution gains, loses, or cannot be told: by its interval, as printed."""
+    low, high = (round(row["difference"][end]) for end in ("low", "high"))
+    return "gains" if low > 0 else "loses" if high < 0 else "cannot be told"
 
 
 def found_tally(found: Results) -> FoundTally:

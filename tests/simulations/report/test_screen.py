@@ -90,6 +90,17 @@ def test_the_count_comes_first_with_what_it_is_of(make_run: Any) -> None:
     assert "Of 210 reviews 169 meet no such case (170 alone)." in text
 
 
+def test_a_verdict_says_what_the_printed_interval_says(make_run: Any) -> None:
+    """A bank that found 8 more was said to gain beside an interval from +0."""
+    rows = {"north": (10, 2), "south": (12, 2)}
+    lines = brief(count(make_run(names=tuple(rows)).results, rows, "truth"))
+    north, south = (next(line for line in lines if line.startswith(one)) for one in rows)
+    assert "+8 (+0 to +11)" in north
+    assert "cannot be told" in north
+    assert "+10 (+2 to +14)" in south
+    assert "gains" in south
+
+
 def test_bad_news_is_a_count_too(make_run: Any) -> None:
     rows = {"a": (1, 9), "b": (0, 6), "c": (2, 2)}
     text = said(count(make_run(names=tuple(rows)).results, rows))

@@ -158,7 +158,7 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
         yield from (f"{name}: {what}" for what in _check_counts(run, name, row))
         low, high = _ends(row["only_together"], row["only_alone"])
         more = row["together"] - row["alone"]
-        verdict = "gains" if low > 0 else "loses" if high < 0 else "cannot be told"
+        verdict = "gains" if round(low) > 0 else "loses" if round(high) < 0 else "cannot be told"
         both = f"{row['alone']}, {row['together']}"
         expected = f"{row['cases']:,} {both} {more:+} ({low:+.0f} to {high:+.0f}) {verdict}"
         if rows.pop(name, "") != expected:
