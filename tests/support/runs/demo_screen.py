@@ -212,7 +212,7 @@ def _answer(run: DemoRun, text: str) -> Iterator[str]:
     )
     low, high = _ends(more, fewer)
     each = [_ends(row["only_together"], row["only_alone"]) for row in rows]
-    gain, lose = sum(one > 0 for one, _ in each), sum(one < 0 for _, one in each)
+    gain, lose = sum(round(one) > 0 for one, _ in each), sum(round(one) < 0 for _, one in each)
     apart, chance = together - alone, "may be" if low <= 0 <= high else "more than"
     expected = [
         f"{cases:,}", f"{abs(apart):,}", "fewer" if apart < 0 else "more",
