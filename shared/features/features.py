@@ -136,6 +136,8 @@ class NumericFeature(_Declaration):
     With `by`, each of `levels` of that column has a curve of its own, and so have any other value
     and a missing one; the slots of the levels follow each other.
 
+    With `direction`, every curve only rises, or only falls, from knot to knot (`directed`).
+
     Formal Guarantees:
         A unit hits the slots of one curve only, those of its own level: its weights are those of
         the feature without `by`, at other places, so its norm and the bound C stay as they are.
@@ -154,6 +156,7 @@ class NumericFeature(_Declaration):
     special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
     by: Name | None = None
     levels: tuple[Value, ...] = Field(default=(), max_length=MAX_CURVES, strict=False)
+    direction: Literal["rising", "falling"] | None = None
 
     @field_validator("by")
     @classmethod
@@ -230,7 +233,7 @@ class NumericFeature(_Declaration):
     def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what a feature without asked knots or formula did not have: ids stay."""
         data: dict[str, Any] = handler(self)
-        for name in ("derived", "step"):
+        for name in ("derived", "step", "direction"):
             if getattr(self, name) is None:
                 data.pop(name, None)
         if self.by is None:

@@ -24,6 +24,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.features.directions import directed
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.plan import LOCAL_REACH, PARAMETER_LIMIT, Plan
 from fieldfare.shared.study.study import Study
 
@@ -102,7 +104,9 @@ class TrainingState:
         return self.tail / self.tail_count if self.tail_count else self.parameters
 
 
-def next_state(plan: Plan, state: TrainingState, gradient_sum: Vector) -> TrainingState:
+def next_state(
+    plan: Plan, state: TrainingState, gradient_sum: Vector, geometry: Geometry | None = None
+) -> TrainingState:
     """Take one step of Adam on a decoded sum (Kingma-Ba 2015, algorithm 1).
 
     Where beta2 is 1 there is no second moment to learn: the step is the mean gradient, within +-3,
@@ -114,6 +118,7 @@ def next_state(plan: Plan, state: TrainingState, gradient_sum: Vector) -> Traini
         state: before the step.
         gradient_sum: float64 (entries,), the decoded sum over all units. Parameters after
             these (knots that were asked for) do not move.
+        geometry: the run's coordinates, whose means weigh the slots of curves with a direction.
 
     Returns:
         The state after the step, its iterate added to the tail when it belongs there.
@@ -131,14 +136,21 @@ def next_state(plan: Plan, state: TrainingState, gradient_sum: Vector) -> Traini
     else:
         spread = np.sqrt(second / (1.0 - power2)) + ADAM_EPSILON
     moved = state.parameters - training.learning_rate * corrected / spread
-    parameters = np.clip(moved, -PARAMETER_LIMIT, PARAMETER_LIMIT)
-    after = moved_to(study, state, parameters)
+    after = moved_to(study, state, moved, geometry)
     return replace(after, first=first, second=second, beta1_power=power1, beta2_power=power2)
 
 
-def moved_to(study: Study, state: TrainingState, parameters: Vector) -> TrainingState:
-    """Return the state a step later, at `parameters`, added to the tail when they belong there."""
+def moved_to(
+    study: Study, state: TrainingState, moved: Vector, geometry: Geometry | None = None
+) -> TrainingState:
+    """Return the state a step later, added to the tail when it belongs there.
+
+    It is at `moved`, with curves in their directions and within the bound of every request's
+    parameters. So is an average of such iterates (decision 0083).
+    """
     step = state.step + 1
+    shaped = directed(study.features, moved, None if geometry is None else geometry.mean)
+    parameters = np.clip(shaped, -PARAMETER_LIMIT, PARAMETER_LIMIT)
     averaged = step > study.training.steps - tail_length(study)
     return replace(
         state,
@@ -196,4 +208,4 @@ def averaged_state(
     """
     moved = state.parameters.copy()
     moved[: len(changes)] += changes / participants
-    return moved_to(study, state, np.clip(moved, -PARAMETER_LIMIT, PARAMETER_LIMIT))
+    return moved_to(study, state, moved)

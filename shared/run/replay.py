@@ -19,6 +19,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.knots import asked_features, chosen_places, value_places
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, Plan, ReleaseTerms
@@ -177,7 +178,11 @@ def possible_starts(
 
 
 def stepped(
-    plan: Plan, state: TrainingState, total: NDArray[np.float64], participants: int
+    plan: Plan,
+    state: TrainingState,
+    total: NDArray[np.float64],
+    participants: int,
+    geometry: Geometry | None = None,
 ) -> TrainingState:
     """Take one step from a decoded sum: one of Adam, or in local mode the average of changes.
 
@@ -186,10 +191,11 @@ def stepped(
         state: before the step.
         total: float64 (entries,), the decoded sum.
         participants: how many are in it.
+        geometry: the run's coordinates; None: the features' own.
     """
     if plan.study.training.local:
         return averaged_state(plan.study, state, total, participants)
-    return next_state(plan, state, total)
+    return next_state(plan, state, total, geometry)
 
 
 def state_hash(state: TrainingState) -> str:

@@ -415,6 +415,22 @@ class Study(_Section):
         return geometry
 
     @model_validator(mode="after")
+    def _directed_by_slot(self) -> Self:
+        """Refuse directions where what steps move is no curve's value at a knot."""
+        whitened = self.geometry is not None and self.geometry.whitened
+        network = isinstance(self.model, MlpSection)
+        for index, one in enumerate(
+            self.features if whitened or network or self.training.start else ()
+        ):
+            if isinstance(one, NumericFeature) and one.direction is not None:
+                raise ValueError(
+                    f"features.{index}.direction: expected none beside a network, whitened "
+                    f"coordinates or a public start, found {one.direction!r}: remove it, or train "
+                    "the additive model in its features' own or in centred coordinates"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _as_coordinates_ask(self) -> Self:
         """Fill in C and the rate where coordinates have a scale of their own."""
         given = self.geometry

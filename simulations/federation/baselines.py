@@ -239,7 +239,7 @@ class Trainer:
     def _trained(self, gradient: GradientOf) -> TrainingState:
         state = self.start
         for _ in range(self.plan.study.training.steps):
-            state = next_state(self.plan, state, gradient(state.parameters))
+            state = next_state(self.plan, state, gradient(state.parameters), self.geometry)
         return state
 
 

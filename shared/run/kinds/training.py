@@ -49,7 +49,7 @@ class Training(Kind):
         steps, state = results.steps + 1, results.training
         if summed.values is None or state is None:
             return replace(results, steps=steps, training=None, parameters=UNKNOWN)
-        state = stepped(plan, state, summed.values, summed.participants)
+        state = stepped(plan, state, summed.values, summed.participants, results.geometry)
         return replace(results, steps=steps, training=state, parameters=state_hash(state))
 
     def write(
