@@ -119,7 +119,7 @@ class Run:
         self.asks = canonical({"format": 1, "questions": plan.get("queries")}).decode()
         more = plan.get("geometry") or {"start", "local_steps"} & {*self.training}
         more = more or plan["model"]["kind"] != "additive"
-        if more or any("knots_from" in one for one in plan["features"]):
+        if more or any({"knots_from", "direction"} & {*one} for one in plan["features"]):
             self.left = "that parameters and model follow from sums, that debits are the price, "
 
     def opening(self, body: Any, name: str) -> None:

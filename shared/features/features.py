@@ -232,17 +232,12 @@ class NumericFeature(_Declaration):
     @model_serializer(mode="wrap")
     def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what a feature without asked knots or formula did not have: ids stay."""
-        data: dict[str, Any] = handler(self)
-        for name in ("derived", "step", "direction"):
-            if getattr(self, name) is None:
-                data.pop(name, None)
-        if self.by is None:
-            data.pop("by", None)
-            data.pop("levels", None)
-        if self.knots_from is None:
-            for name in ("knots_from", "quantile_knots", "even_knots"):
-                data.pop(name, None)
-        return data
+        absent = {one for one in ("derived", "step", "direction") if getattr(self, one) is None}
+        absent |= {"by", "levels"} if self.by is None else set()
+        absent |= (
+            {"knots_from", "quantile_knots", "even_knots"} if self.knots_from is None else set()
+        )
+        return {name: value for name, value in handler(self).items() if name not in absent}
 
     def _knot_problems(self) -> list[str]:
         problems = []
@@ -313,6 +308,15 @@ class NumericFeature(_Declaration):
         return tuple(f"{curve}: {name}" for curve in self.curves for name in self.curve_names)
 
 
+def _checked(levels: tuple[str, ...], least: int = 1) -> tuple[str, ...]:
+    """Return levels that differ and have no spaces around them, of `least` characters each."""
+    if len(set(levels)) != len(levels):
+        raise ValueError("expected different levels")
+    if any(level != level.strip() or len(level) < least for level in levels):
+        raise ValueError("expected levels without spaces around them: values are trimmed")
+    return levels
+
+
 class CategoricalFeature(_Declaration):
     """A category out of declared levels.
 
@@ -325,11 +329,7 @@ class CategoricalFeature(_Declaration):
     @field_validator("levels")
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(levels)) != len(levels):
-            raise ValueError("expected different levels")
-        if any(level != level.strip() for level in levels):
-            raise ValueError("expected levels without spaces around them: values are trimmed")
-        return levels
+        return _checked(levels, least=0)
 
     @property
     def slots(self) -> int:
@@ -410,11 +410,7 @@ class GroupColumn(BaseModel):
     @field_validator("levels")
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(levels)) != len(levels):
-            raise ValueError("expected different levels")
-        if any(level != level.strip() or not level for level in levels):
-            raise ValueError("expected levels without spaces around them: values are trimmed")
-        return levels
+        return _checked(levels)
 
     @model_validator(mode="after")
     def _rest_apart(self) -> "GroupColumn":

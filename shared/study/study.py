@@ -5,7 +5,7 @@ Every mistake is reported at once: key path, what was expected, what was found.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -266,8 +266,7 @@ class Study(_Section):
             if feature.name in taken:
                 problems.append(f"{path}: expected neither label nor unit, found {feature.name!r}")
             seen.add(feature.name)
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return features
 
     @field_validator("model")
@@ -286,8 +285,7 @@ class Study(_Section):
             problems.append(f"features: expected none beside a {rows.kind} model, found some")
         if records is not None and rows.column in {records.label, records.unit}:
             problems.append(f"model.column: expected neither label nor unit, found {rows.column!r}")
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return model
 
     @field_validator("aggregation")
@@ -321,8 +319,7 @@ class Study(_Section):
                 "columns: expected one column of kind institution, found more: groups that overlap "
                 "would single institutions out; keep one"
             )
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return columns
 
     @field_validator("queries")
@@ -356,8 +353,7 @@ class Study(_Section):
         ]
         if queries and allowance.share == 1:
             problems.append("allowance.share: expected less than 1 where queries are declared")
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         # With nothing declared, all of it: what nobody can ask for must not be planned for.
         return allowance if queries else allowance.model_copy(update={"share": 1.0})
 
@@ -387,8 +383,7 @@ class Study(_Section):
                     f"evaluation.groups.{index}.column: expected a column that is read for nothing "
                     f"else, found {name!r}: a group is for fairness alone, never an input"
                 )
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return section
 
     @field_validator("geometry")
@@ -410,8 +405,7 @@ class Study(_Section):
             problems.append("geometry: expected none where no model is trained, found some")
         if training is not None and training.start:
             problems.append("geometry: expected none beside a public start: its curves are few")
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return geometry
 
     @model_validator(mode="after")
@@ -437,12 +431,14 @@ class Study(_Section):
         if given is None:
             return self
         if "clipping_norm" not in self.privacy.model_fields_set:
-            norm = {"clipping_norm": CLIPPING_NORMS[given.kind]}
-            object.__setattr__(self, "privacy", self.privacy.model_copy(update=norm))
+            self._fill("privacy", clipping_norm=CLIPPING_NORMS[given.kind])
         if given.whitened and "learning_rate" not in self.training.model_fields_set:
-            rate = {"learning_rate": WHITENED_RATE}
-            object.__setattr__(self, "training", self.training.model_copy(update=rate))
+            self._fill("training", learning_rate=WHITENED_RATE)
         return self
+
+    def _fill(self, section: str, **values: object) -> None:
+        changed = getattr(self, section).model_copy(update=values)
+        object.__setattr__(self, section, changed)
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
@@ -455,8 +451,7 @@ class Study(_Section):
             problems.append("privacy.query_share: expected more than 0 where questions are asked")
         if not self.trains and share not in {None, 1}:
             problems.append("privacy.query_share: expected 1 where nothing is trained")
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return self
 
     @model_validator(mode="after")
@@ -491,8 +486,7 @@ class Study(_Section):
             for path, column in _derived(self)
             for problem in _source_problems(self, column)
         ]
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return self
 
     @model_validator(mode="after")
@@ -509,24 +503,19 @@ class Study(_Section):
                 )
         if asked and not self.trains:
             problems.append("features: expected knots_from only where a model is trained")
-        if problems:
-            raise ValueError("\n".join(problems))
+        _refuse(problems)
         return self
 
     @model_validator(mode="after")
     def _filled_in(self) -> Self:
         if self.privacy.query_share is None and self.asks:
-            share = QUERY_SHARE if self.trains else 1.0
-            given = self.privacy.model_copy(update={"query_share": share})
-            object.__setattr__(self, "privacy", given)
+            self._fill("privacy", query_share=QUERY_SHARE if self.trains else 1.0)
         if self.privacy.query_share == 0:  # nothing is asked: the same as not saying so
-            given = self.privacy.model_copy(update={"query_share": None})
-            object.__setattr__(self, "privacy", given)
+            self._fill("privacy", query_share=None)
         if self.privacy.spare_releases is None:
             # docs/design.md, "Attempts": what fails before it is opened costs nothing.
             spare = min(math.ceil(self.training.steps / 10), MOST_SPARE)
-            filled = self.privacy.model_copy(update={"spare_releases": spare})
-            object.__setattr__(self, "privacy", filled)
+            self._fill("privacy", spare_releases=spare)
         return self
 
     @model_serializer(mode="wrap")
@@ -633,6 +622,11 @@ class Study(_Section):
         return canonical_bytes(self)
 
 
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def _check_network(model: MlpSection, info: ValidationInfo) -> None:
     """Refuse what a network of features cannot carry."""
     problems = []
@@ -644,8 +638,7 @@ def _check_network(model: MlpSection, info: ValidationInfo) -> None:
     asks = info.data.get("queries") or info.data.get("allowance")
     if model.rows > 1 and asks:
         problems.append("model.rows: expected 1 where questions are asked: they read one row")
-    if problems:
-        raise ValueError("\n".join(problems))
+    _refuse(problems)
 
 
 def _derived(study: Study) -> Iterator[tuple[str, NumericFeature]]:

@@ -244,7 +244,4 @@ class Trainer:
 
 
 def _added(vectors: list[Vector]) -> Vector:
-    total = np.zeros_like(vectors[0])
-    for vector in vectors:
-        total += vector
-    return total
+    return sum(vectors, np.zeros_like(vectors[0]))

@@ -24,6 +24,7 @@ def feature(name: str, **said: Any) -> dict[str, Any]:
 
 def study_of(*features: dict[str, Any], **sections: Any) -> Study:
     content = make_study().model_dump(mode="json") | {"features": list(features)}
+    content["records"]["unit"] = "id"
     return Study.model_validate(content | sections)
 
 
@@ -71,8 +72,9 @@ def test_a_feature_without_a_direction_says_nothing_of_it() -> None:
 
 
 def test_every_iterate_and_their_average_have_the_direction() -> None:
-    study = study_of(feature("one", direction="rising")
-    plan, state, random = plan_for(study), TrainingState.start(np.zeros(5)), np.random.default_rng(3)
+    study = study_of(feature("one", direction="rising"))
+    plan, state = plan_for(study), TrainingState.start(np.zeros(5))
+    random = np.random.default_rng(3)
     for _ in range(study.training.steps):
         state = next_state(plan, state, random.normal(0.0, 100.0, 5))
         assert (np.diff(state.parameters[1:4]) >= 0).all()

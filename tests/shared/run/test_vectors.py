@@ -6,14 +6,26 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 from tests.support.runs import checker
 from tests.support.runs.checker import accepts
-from tests.support.runs.vectors import EARLIER, FOLDER, FORGED, plan_of, vectors, with_changes
+from tests.support.runs.vectors import (
+    EARLIER,
+    EVEN,
+    FOLDER,
+    FORGED,
+    NAMES,
+    plan_of,
+    vectors,
+    with_changes,
+)
+from tests.support.runs.written_runs import WrittenRun, base
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.protocol.signed_files import read_roster
 from fieldfare.shared.study.study import Study
 
@@ -101,3 +113,26 @@ def test_the_second_reader_shares_no_code() -> None:
     whole = [n.names[0].name for n in ast.walk(tree) if isinstance(n, ast.Import)]
     parts = [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     assert not {name.split(".")[0] for name in [*whole, *parts]} & {"fieldfare", "tests"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"geometry": {"kind": "centred"}}, {"training": {"mode": "local", "steps": 2}}, {}],
+    ids=["centred", "local", "own"],
+)
+def test_both_readers_move_curves_in_their_directions(changes: dict[str, Any]) -> None:
+    """Weighed by the released means where there are some."""
+    ways = ("rising", "falling")
+    shaped = [
+        {"name": f"f{place}", "kind": "numeric", "lower": 0, "upper": 8, "direction": way}
+        for place, way in enumerate(ways)
+    ]
+    run = WrittenRun(base(records=EVEN, features=shaped, **changes), NAMES).finish()
+    lines, key = run.to_bytes().decode().splitlines(), run.public(ROSTER_SIGNER)
+    report = audited(lines, key)
+    assert (report.misfit, report.steps) == (None, run.plan.training.steps)
+    assert accepts(lines, key, plan_of(run.plan)) == ""
+    model = run.state.results.plain_model
+    assert model is not None
+    for start, sign in ((1, 1), (10, -1)):
+        assert (sign * np.diff(model[start : start + 8]) >= 0).all()

@@ -575,10 +575,37 @@ class Checker:
             else:
                 spread = np.sqrt(second / (1.0 - two)) + 1e-8
             moved = self.parameters - training["learning_rate"] * mean / spread
+        self._shape(moved)
         self.parameters = np.clip(moved, -1e4, 1e4)
         averaged = max(1, int(training["steps"] * training["average_last"]))
         if self.steps > training["steps"] - averaged:
             self.tail.append(self.parameters)
+
+    def _shape(self, moved: np.ndarray) -> None:
+        """Pool neighbours of each curve that are not in its direction."""
+        at, means = 1, None if self.turned is None else self.turned.mean
+        for feature in self.study["features"]:
+            curves = len(feature["levels"]) + 2 if "by" in feature else 1
+            for _ in range(curves):
+                knots = feature.get("knots", ())
+                if "direction" in feature:
+                    sign = 1 if feature["direction"] == "rising" else -1
+                    here = slice(at - 1, at - 1 + len(knots))  # the bias has no mean
+                    heavy = [1] * len(knots) if means is None else [max(1, m) for m in means[here]]
+                    own = [sign * one for one in moved[at : at + len(knots)].tolist()]
+                    moved[at : at + len(knots)] = [sign * one for one in pooled(own, heavy)]
+                at += len(slots(feature))
+
+
+def pooled(values: Sequence[float], weights: Sequence[int]) -> list[float]:
+    """Pool adjacent violators: the last two blocks while the second is below the first."""
+    blocks = list[list[Any]]()  # mean, weight, length
+    for value, weight in zip(values, weights, strict=True):
+        blocks.append([value, weight, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, v, m), (b, w, n) = blocks[-2:]
+            blocks[-2:] = [[(a * v + b * w) / (v + w), v + w, m + n]]
+    return [mean for mean, _, length in blocks for _ in range(length)]
 
 
 # -- coordinates ----------------------------------------------------------------------------------
