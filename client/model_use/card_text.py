@@ -15,9 +15,9 @@ from fieldfare.shared.finished_model.card import (
     ReleasedMetrics,
 )
 from fieldfare.shared.finished_model.card_page import STATED
-from fieldfare.shared.pages.words import decimals, odds_factor, percent, short, signed
+from fieldfare.shared.pages.words import decimals, odds_factor, percent, signed
 from fieldfare.shared.terminal.screen import facts
-from fieldfare.shared.terminal.texts import plain
+from fieldfare.shared.terminal.texts import plain, short
 
 MOST_FEATURES = 12  # the page has all
 

@@ -31,14 +31,13 @@ from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.evaluation.metrics import guard_line
-from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.protocol.roster import contradicts
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
 from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
-from fieldfare.shared.terminal.texts import SHORT, plain
+from fieldfare.shared.terminal.texts import SHORT, plain, short
 from fieldfare.shared.transcript.heads import LARGEST_HEAD_FILE, TwoStories
 from fieldfare.shared.transcript.notes import NoteKey, distinct_witnesses
 

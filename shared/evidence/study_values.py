@@ -12,11 +12,11 @@ from fieldfare.shared.evidence.loss import (
     privacy_loss,
 )
 from fieldfare.shared.features.features import CategoricalFeature
-from fieldfare.shared.pages.words import covers, number, percent, short, unit_words
+from fieldfare.shared.pages.words import covers, number, percent, unit_words
 from fieldfare.shared.privacy.delta import UNITS_PER_DELTA, delta_for, largest_delta
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.terminal.texts import counted
+from fieldfare.shared.terminal.texts import counted, short
 
 WINDOW_DAYS: Final = 365  # of every ledger's first limit
 GROUP_SIZES: Final = (100, 1000, 10_000)

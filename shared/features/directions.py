@@ -14,7 +14,7 @@ from fieldfare.shared.features.features import Feature, NumericFeature
 Vector = NDArray[np.float64]
 
 
-def directed(
+def direct_curves(
     features: Sequence[Feature], parameters: Vector, means: NDArray[np.int64] | None = None
 ) -> Vector:
     """Return float64 (as given): every curve that has a direction at its nearest in that direction.

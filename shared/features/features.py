@@ -136,7 +136,7 @@ class NumericFeature(_Declaration):
     With `by`, each of `levels` of that column has a curve of its own, and so have any other value
     and a missing one; the slots of the levels follow each other.
 
-    With `direction`, every curve only rises, or only falls, from knot to knot (`directed`).
+    With `direction`, every curve only rises, or only falls, from knot to knot (`direct_curves`).
 
     Formal Guarantees:
         A unit hits the slots of one curve only, those of its own level: its weights are those of
@@ -308,7 +308,7 @@ class NumericFeature(_Declaration):
         return tuple(f"{curve}: {name}" for curve in self.curves for name in self.curve_names)
 
 
-def _checked(levels: tuple[str, ...], least: int = 1) -> tuple[str, ...]:
+def _check_levels(levels: tuple[str, ...], least: int = 1) -> tuple[str, ...]:
     """Return levels that differ and have no spaces around them, of `least` characters each."""
     if len(set(levels)) != len(levels):
         raise ValueError("expected different levels")
@@ -329,7 +329,7 @@ class CategoricalFeature(_Declaration):
     @field_validator("levels")
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked(levels, least=0)
+        return _check_levels(levels, least=0)
 
     @property
     def slots(self) -> int:
@@ -410,7 +410,7 @@ class GroupColumn(BaseModel):
     @field_validator("levels")
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked(levels)
+        return _check_levels(levels)
 
     @model_validator(mode="after")
     def _rest_apart(self) -> "GroupColumn":

@@ -17,6 +17,7 @@ from typing import Any, Final
 import jinja2
 
 from fieldfare.shared.pages import words
+from fieldfare.shared.terminal.texts import short
 
 # -- templates ------------------------------------------------------------------------------------
 
@@ -44,7 +45,7 @@ def page_template(template: Traversable) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (words.decimals, words.signed, words.short, words.percent)
+    filters = (words.decimals, words.signed, short, words.percent)
     environment.filters.update({one.__name__: one for one in filters})
     return environment.get_template(template.name)
 
@@ -71,7 +72,7 @@ def sentence_macros(template: Traversable, **known: Any) -> Any:
         autoescape=False,  # noqa: S701 -- plain text; the page escapes what it draws
     )
     numbers = (words.best_guess, words.odds_factor, words.one_in)
-    pages = (words.decimals, words.percent, words.short, words.signed)
+    pages = (words.decimals, words.percent, short, words.signed)
     known |= {one.__name__: one for one in (*numbers, *pages)}
     environment.filters.update(known)
     environment.globals.update(known)

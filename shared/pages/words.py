@@ -75,11 +75,6 @@ def signed(value: float | None, places: int = 3) -> str:
     return "-" if value is None else f"{value:+.{places}f}"
 
 
-def short(value: float | None) -> str:
-    """Write a parameter with at most four digits; a dash where there is none."""
-    return "-" if value is None else f"{value:.4g}"
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number for people: whole from a thousand on; a dash where there is none."""
     if value is None or not math.isfinite(value):

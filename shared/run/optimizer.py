@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.features.directions import directed
+from fieldfare.shared.features.directions import direct_curves
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.plan import LOCAL_REACH, PARAMETER_LIMIT, Plan
 from fieldfare.shared.study.study import Study
@@ -149,7 +149,7 @@ def moved_to(
     parameters. So is an average of such iterates (decision 0083).
     """
     step = state.step + 1
-    shaped = directed(study.features, moved, None if geometry is None else geometry.mean)
+    shaped = direct_curves(study.features, moved, None if geometry is None else geometry.mean)
     parameters = np.clip(shaped, -PARAMETER_LIMIT, PARAMETER_LIMIT)
     averaged = step > study.training.steps - tail_length(study)
     return replace(

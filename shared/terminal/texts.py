@@ -99,6 +99,11 @@ def elapsed(span: timedelta, *, least: int = 1, day: str = "d") -> str:
     return f"{seconds} s"
 
 
+def short(value: float | None) -> str:
+    """Write a parameter with at most four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
 def ago(span: timedelta) -> str:
     """Say how long ago something was, in its largest unit."""
     return f"{elapsed(span)} ago"

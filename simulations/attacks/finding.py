@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any, Final
 
-from fieldfare.shared.pages.words import short
+from fieldfare.shared.terminal.texts import short
 
 COLUMNS: Final = 80
 

@@ -13,11 +13,11 @@ import typer
 from fieldfare.client.records import read_records
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.pages.words import short
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.stderr import without_log
+from fieldfare.shared.terminal.texts import short
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.differencing import DifferencingTask, differencing
 from fieldfare.simulations.attacks.door import DoorDesign, audit_door

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fieldfare.shared.pages.words import short
+from fieldfare.shared.terminal.texts import short
 
 KINDS: Final = {
     "moments": "moments",

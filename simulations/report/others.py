@@ -5,8 +5,9 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.pages.words import decimals, short
+from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.terminal.screen import add_row, table
+from fieldfare.shared.terminal.texts import short
 from fieldfare.simulations.report.figures import Results
 
 OTHERS: Final = (

@@ -10,9 +10,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.pages.words import decimals, plain, short
+from fieldfare.shared.pages.words import decimals, plain
 from fieldfare.shared.terminal.screen import add_row, facts, table
-from fieldfare.shared.terminal.texts import cut
+from fieldfare.shared.terminal.texts import cut, short
 from fieldfare.simulations.report import figures, words
 from fieldfare.simulations.report.answers import answers_table
 from fieldfare.simulations.report.audit import audit_sentences

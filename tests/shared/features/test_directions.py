@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import isotonic_regression
 from tests.support.federations.settings import make_study
 
-from fieldfare.shared.features.directions import directed, rising
+from fieldfare.shared.features.directions import direct_curves, rising
 from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.plan import plan_for
@@ -40,8 +40,8 @@ def test_a_rising_curve_is_the_nearest_one(places: list[tuple[float, int]]) -> N
 def test_weights_decide_where_a_pool_lies_and_none_is_below_one() -> None:
     falls = feature("one", direction="rising")
     parameters, features = np.array([9.0, 3.0, 0.0, 5.0, -1.0]), study_of(falls).features
-    alike = directed(features, parameters)
-    weighed = directed(features, parameters, np.array([3, -5, 4, 0]))
+    alike = direct_curves(features, parameters)
+    weighed = direct_curves(features, parameters, np.array([3, -5, 4, 0]))
     np.testing.assert_array_equal(alike, [9.0, 1.5, 1.5, 5.0, -1.0])
     np.testing.assert_array_equal(weighed, [9.0, 2.25, 2.25, 5.0, -1.0])  # weights of 3 and 1
 
@@ -50,7 +50,7 @@ def test_each_curve_of_a_level_and_no_special_or_missing_slot() -> None:
     by = feature("one", direction="falling", special=[7.0], by="kind", levels=["a"])
     features = study_of(feature("zero"), by).features
     parameters = np.arange(1.0 + 4 + 3 * 5)  # everything rises
-    found = directed(features, parameters)
+    found = direct_curves(features, parameters)
     expected = parameters.copy()
     for start in (5, 10, 15):
         expected[start : start + 3] = parameters[start : start + 3].mean()
@@ -59,7 +59,10 @@ def test_each_curve_of_a_level_and_no_special_or_missing_slot() -> None:
 
 def test_without_directions_not_a_bit_changes() -> None:
     parameters = np.array([1.0, 3.0, -0.0, 5e-324, -7.0])
-    assert directed(study_of(feature("one")).features, parameters).tobytes() == parameters.tobytes()
+    assert (
+        direct_curves(study_of(feature("one")).features, parameters).tobytes()
+        == parameters.tobytes()
+    )
 
 
 def test_a_feature_without_a_direction_says_nothing_of_it() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from fieldfare.shared.pages import words
+from fieldfare.shared.terminal.texts import short
 
 
 def test_names_lose_what_could_steer_a_terminal_or_a_page() -> None:
@@ -30,7 +31,7 @@ def test_odds(epsilon: float, said: str) -> None:
 def test_numbers_are_written_the_same_everywhere() -> None:
     assert [words.decimals(x) for x in (0.12345, None)] == ["0.123", "-"]
     assert [words.signed(x, 1) for x in (0.25, -1.0, None)] == ["+0.2", "-1.0", "-"]
-    assert [words.short(x) for x in (1e-6, 0.123456, None)] == ["1e-06", "0.1235", "-"]
+    assert [short(x) for x in (1e-6, 0.123456, None)] == ["1e-06", "0.1235", "-"]
     assert [words.number(x) for x in (1234.5, 12.3456, math.inf, None)] == [
         "1,234",
         "12.35",
