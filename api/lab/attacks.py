@@ -22,9 +22,9 @@ from fieldfare.lab.running import Noise, checked_seed, checked_study, chosen, is
 from fieldfare.lab.studies import LabStudy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.pages.words import short
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.terminal.stderr import without_log
+from fieldfare.shared.terminal.texts import short
 from fieldfare.simulations.attacks.differencing import DifferencingTask
 from fieldfare.simulations.attacks.differencing import differencing as _differencing
 from fieldfare.simulations.attacks.finding import Finding

@@ -16,6 +16,7 @@ import jinja2
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.pages import words
+from fieldfare.shared.terminal.texts import short
 
 PARTS: Final = (
     "privacy_loss",
@@ -122,7 +123,7 @@ def _words() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 -- plain text; the page escapes what it draws
     )
-    filters = (words.number, words.short, words.percent, words.one_in, words.odds_factor)
+    filters = (words.number, short, words.percent, words.one_in, words.odds_factor)
     made.filters.update({one.__name__: one for one in filters})
     made.filters["guess"] = words.best_guess
     return made

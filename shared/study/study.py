@@ -412,10 +412,8 @@ class Study(_Section):
     def _directed_by_slot(self) -> Self:
         """Refuse directions where what steps move is no curve's value at a knot."""
         whitened = self.geometry is not None and self.geometry.whitened
-        network = isinstance(self.model, MlpSection)
-        for index, one in enumerate(
-            self.features if whitened or network or self.training.start else ()
-        ):
+        barred = whitened or isinstance(self.model, MlpSection) or self.training.start
+        for index, one in enumerate(self.features if barred else ()):
             if isinstance(one, NumericFeature) and one.direction is not None:
                 raise ValueError(
                     f"features.{index}.direction: expected none beside a network, whitened "
