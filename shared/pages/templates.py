@@ -32,6 +32,8 @@ PARTS: Final = (
     "join_part.html",
 )  # what every page may include
 
+FILTERS: Final = (words.decimals, words.signed, short, words.percent)  # that write numbers
+
 
 def page_template(template: Traversable) -> jinja2.Template:
     """Return a page's template; it may include the shared parts."""
@@ -45,8 +47,7 @@ def page_template(template: Traversable) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (words.decimals, words.signed, short, words.percent)
-    environment.filters.update({one.__name__: one for one in filters})
+    environment.filters.update({one.__name__: one for one in FILTERS})
     return environment.get_template(template.name)
 
 
@@ -72,8 +73,7 @@ def sentence_macros(template: Traversable, **known: Any) -> Any:
         autoescape=False,  # noqa: S701 -- plain text; the page escapes what it draws
     )
     numbers = (words.best_guess, words.odds_factor, words.one_in)
-    pages = (words.decimals, words.percent, short, words.signed)
-    known |= {one.__name__: one for one in (*numbers, *pages)}
+    known |= {one.__name__: one for one in (*numbers, *FILTERS)}
     environment.filters.update(known)
     environment.globals.update(known)
     environment.tests["missing"] = lambda one: one is None or isinstance(one, AbsentFigure)

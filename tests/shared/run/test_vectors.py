@@ -24,7 +24,8 @@ from tests.support.runs.written_runs import WrittenRun, base
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.protocol.signed_files import read_roster
 from fieldfare.shared.study.study import Study
@@ -115,6 +116,16 @@ def test_the_second_reader_shares_no_code() -> None:
     assert not {name.split(".")[0] for name in [*whole, *parts]} & {"fieldfare", "tests"}
 
 
+class WeightyRun(WrittenRun):
+    """One whose released means differ from slot to slot."""
+
+    def _total(self, terms: ReleaseTerms) -> Any:
+        found = super()._total(terms)
+        if terms.kind is ReleaseKind.MOMENTS:
+            found += np.arange(len(found), 0, -1) * 3 << terms.vectors.gamma_bits
+        return found
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"geometry": {"kind": "centred"}}, {"training": {"mode": "local", "steps": 2}}, {}],
@@ -127,11 +138,13 @@ def test_both_readers_move_curves_in_their_directions(changes: dict[str, Any]) -
         {"name": f"f{place}", "kind": "numeric", "lower": 0, "upper": 8, "direction": way}
         for place, way in enumerate(ways)
     ]
-    run = WrittenRun(base(records=EVEN, features=shaped, **changes), NAMES).finish()
+    run = WeightyRun(base(records=EVEN, features=shaped, **changes), NAMES).finish()
     lines, key = run.to_bytes().decode().splitlines(), run.public(ROSTER_SIGNER)
     report = audited(lines, key)
     assert (report.misfit, report.steps) == (None, run.plan.training.steps)
     assert accepts(lines, key, plan_of(run.plan)) == ""
+    geometry = run.state.results.geometry
+    assert geometry is None or len(set(geometry.mean.tolist())) > len(ways)
     model = run.state.results.plain_model
     assert model is not None
     for start, sign in ((1, 1), (10, -1)):
