@@ -146,7 +146,7 @@ def moved_to(
     """Return the state a step later, added to the tail when it belongs there.
 
     It is at `moved`, with curves in their directions and within the bound of every request's
-    parameters. So is an average of such iterates (decision 0083).
+    parameters. So is an average of such iterates (decision 0082).
     """
     step = state.step + 1
     shaped = direct_curves(study.features, moved, None if geometry is None else geometry.mean)
